@@ -1,0 +1,1 @@
+"""Wake's Knative YAML, and the runtime that runs it with no cluster."""
