@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.runtime import nats, postgres, programs
+from knative.runtime import child, nats, postgres, programs
 
 ROOT = Path(__file__).parent.parent
 SHARED = "eventing/migrations"
@@ -26,7 +26,10 @@ MIGRATIONS = {
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Postgres]:
     """A real PostgreSQL of this session's own; it need not survive a power cut, so it does not wait for the disk."""
     folder = tmp_path_factory.mktemp("postgres")
-    server = postgres.start(folder, folder / "log", {"fsync": "off", "synchronous_commit": "off"})
+    server = postgres.start(
+        folder, child.free_port(), folder / "log", {"fsync": "off", "synchronous_commit": "off"}
+    )
+    server.wait_until_ready()
     yield server
     server.stop()
 
@@ -35,7 +38,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgr
 def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nats.Nats]:
     """A real nats-server with JetStream of this session's own."""
     folder = tmp_path_factory.mktemp("nats")
-    server = nats.start(folder, folder / "log")
+    server = nats.start(folder, child.free_port(), folder / "log")
+    server.wait_until_ready()
     yield server
     server.stop()
 

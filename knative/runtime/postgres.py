@@ -39,10 +39,21 @@ class Postgres:
     process: subprocess.Popen[bytes]
     port: int
     password: str
+    data: Path
+    log: Path
 
     def url(self, database: str = "postgres") -> str:
         """The superuser's connection URL of a database."""
         return url(SUPERUSER, self.password, self.port, database)
+
+    def wait_until_ready(self) -> None:
+        """Wait until it takes connections, crash recovery included.
+
+        Raises:
+            StartFailed: it ended instead, or took longer than a minute.
+        """
+        status = self.data / "postmaster.pid"
+        child.wait_until(lambda: _is_ready(status, self.process.pid), self.process, self.log, seconds=60)
 
     def stop(self) -> None:
         """Fast shutdown: sessions end, everything is written, no recovery is needed at the next start."""
@@ -54,8 +65,8 @@ def url(role: str, password: str, port: int, database: str) -> str:
     return f"postgresql://{role}:{quote(password)}@127.0.0.1:{port}/{database}?sslmode=disable"
 
 
-def start(folder: Path, log: Path, settings: Mapping[str, str] | None = None) -> Postgres:
-    """Start the server on a free port, creating its data folder first if there is none (about half a second).
+def start(folder: Path, port: int, log: Path, settings: Mapping[str, str] | None = None) -> Postgres:
+    """Start the server on a port of loopback, creating its data folder first if there is none (about half a second).
 
     Runs as any user: as root, which PostgreSQL refuses, it is started in a user namespace.
 
@@ -71,16 +82,13 @@ def start(folder: Path, log: Path, settings: Mapping[str, str] | None = None) ->
         raise child.StartFailed(
             f"{data} was written by PostgreSQL {version}, this is {MAJOR_VERSION}: dump it with the old version, or `wake reset` to start empty"
         )
-    port = child.free_port()
     options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
-    status = data / "postmaster.pid"
     process = child.start(
         [programs.find("postgres"), "-D", str(data), f"--port={port}", *options],
         log=log,
         without_root=os.geteuid() == 0,
     )
-    child.wait_until(lambda: _is_ready(status, process.pid), process, log, seconds=60)
-    return Postgres(process=process, port=port, password=password_file.read_text())
+    return Postgres(process=process, port=port, password=password_file.read_text(), data=data, log=log)
 
 
 def _create(data: Path, password_file: Path, log: Path) -> None:

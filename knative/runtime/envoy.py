@@ -1,0 +1,105 @@
+"""Envoy as a child process: the gateway, started with a configuration and asked what it counted."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from knative.runtime import child, programs
+
+_COUNTER = re.compile(r"^cluster\.(?P<cluster>.+)\.upstream_rq_(?P<what>active|total)$")
+
+
+@dataclass(frozen=True)
+class Count:
+    """Requests to one cluster: under way now, and since Envoy started."""
+
+    active: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Envoy:
+    """A running Envoy and the socket of its admin interface."""
+
+    process: subprocess.Popen[bytes]
+    admin: Path
+    log: Path
+
+    def counts(self) -> Mapping[str, Count]:
+        """What was counted, by cluster.
+
+        Raises:
+            OSError: Envoy does not answer.
+        """
+        stats = json.loads(self._get(r"/stats?format=json&usedonly&filter=upstream_rq_(active|total)$"))["stats"]
+        counted: dict[str, dict[str, int]] = {}
+        for stat in stats:
+            if (found := _COUNTER.match(stat.get("name", ""))) is not None:
+                counted.setdefault(found["cluster"], {})[found["what"]] = int(stat["value"])
+        return {name: Count(one.get("active", 0), one.get("total", 0)) for name, one in counted.items()}
+
+    def _get(self, path: str) -> bytes:
+        connection = _UnixConnection(self.admin)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().read()
+        except http.client.HTTPException as error:
+            raise ConnectionError(f"Envoy's admin interface answered nonsense: {error}") from error
+        finally:
+            connection.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it serves with its configuration.
+
+        Raises:
+            StartFailed: it refused its configuration, in its own words, or took longer than half a minute.
+        """
+        child.wait_until(self._is_live, self.process, self.log, seconds=30)
+
+    def _is_live(self) -> bool:
+        try:
+            return self._get("/ready").strip() == b"LIVE"
+        except OSError:
+            return False
+
+    def stop(self) -> None:
+        """Stop at once: by then the functions are drained."""
+        child.stop(self.process, patience_seconds=1.0)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a Unix socket."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__("localhost", timeout=2)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path) -> Envoy:
+    """Start Envoy.
+
+    Raises:
+        StartFailed: it is not installed.
+    """
+    file = folder / "envoy.json"
+    file.write_text(json.dumps(configuration, indent=1))
+    admin.unlink(missing_ok=True)
+    process = child.start(
+        # One worker a core is the default; --base-id lets several run on one machine.
+        [programs.find("envoy"), "-c", str(file), "--use-dynamic-base-id", "--log-level", "warning", "--concurrency", "2"],
+        log=log,
+    )
+    return Envoy(process, admin, log)
