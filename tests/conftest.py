@@ -26,9 +26,7 @@ MIGRATIONS = {
 def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[postgres.Postgres]:
     """A real PostgreSQL of this session's own; it need not survive a power cut, so it does not wait for the disk."""
     folder = tmp_path_factory.mktemp("postgres")
-    server = postgres.start(
-        folder, child.free_port(), folder / "log", {"fsync": "off", "synchronous_commit": "off"}
-    )
+    server = postgres.start(folder, child.free_port(), folder / "log", {"fsync": "off", "synchronous_commit": "off"})
     server.wait_until_ready()
     yield server
     server.stop()
@@ -60,7 +58,14 @@ def migrated_template(postgres_server: postgres.Postgres) -> Callable[[str], str
         if name not in made:
             folders = [option for folder in MIGRATIONS[area] for option in ("--migrations-dir", folder)]
             subprocess.run(
-                [programs.find("dbmate"), "--no-dump-schema", "--url", postgres_server.url(name), *folders, "up"],
+                [
+                    programs.find("dbmate"),
+                    "--no-dump-schema",
+                    "--url",
+                    postgres_server.url(name),
+                    *folders,
+                    "up",
+                ],
                 cwd=ROOT,
                 check=True,
                 capture_output=True,
@@ -96,7 +101,15 @@ _numbers = count()
 def sql(server: postgres.Postgres, statement: str) -> None:
     """Run one statement as superuser, outside any event loop."""
     subprocess.run(
-        [programs.find("psql"), "--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--command", statement, server.url()],
+        [
+            programs.find("psql"),
+            "--quiet",
+            "--no-psqlrc",
+            "--set=ON_ERROR_STOP=1",
+            "--command",
+            statement,
+            server.url(),
+        ],
         check=True,
         capture_output=True,
         text=True,

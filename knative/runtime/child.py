@@ -78,7 +78,7 @@ def start(
 
     try:
         with log.open("ab") as output:
-            return subprocess.Popen(  # noqa: PLW1509 - no threads run when children start, see the module's docstring.
+            return subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -87,7 +87,8 @@ def start(
                 env=None if environment is None else dict(environment),
                 start_new_session=True,
                 pass_fds=pass_fds,
-                preexec_fn=prepare,
+                # What runs between fork and exec takes no lock that a thread of ours could hold.
+                preexec_fn=prepare,  # noqa: PLW1509 - there is no other way to set what prepare() sets.
             )
     except (OSError, subprocess.SubprocessError) as error:
         raise StartFailed(f"{command[0]} could not be started: {error}") from error
@@ -114,7 +115,9 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
     name = Path(str(process.args[0])).name if isinstance(process.args, list) else "the program"
     while not ready():
         if process.poll() is not None:
-            raise StartFailed(f"{name} ended at once (exit {process.returncode}): {last_line(log)}; all of it is in {log}")
+            raise StartFailed(
+                f"{name} ended at once (exit {process.returncode}): {last_line(log)}; all of it is in {log}"
+            )
         if time.monotonic() > deadline:
             raise StartFailed(f"{name} was not ready within {seconds:.0f} s: {last_line(log)}; all of it is in {log}")
         time.sleep(0.005)

@@ -99,7 +99,16 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
     admin.unlink(missing_ok=True)
     process = child.start(
         # One worker a core is the default; --base-id lets several run on one machine.
-        [programs.find("envoy"), "-c", str(file), "--use-dynamic-base-id", "--log-level", "warning", "--concurrency", "2"],
+        [
+            programs.find("envoy"),
+            "-c",
+            str(file),
+            "--use-dynamic-base-id",
+            "--log-level",
+            "warning",
+            "--concurrency",
+            "2",
+        ],
         log=log,
     )
     return Envoy(process, admin, log)

