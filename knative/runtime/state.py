@@ -108,13 +108,15 @@ class State:
             parts: dict[str, int] = json.loads(self.status_file.read_text())["parts"]
         except (OSError, ValueError, KeyError):
             return
+        killed = []
         for pid in parts.values():
-            # Every child leads its own session, so its number as a group says that it is ours and not a stranger's.
+            # Every part leads a session of its own; a stranger that was given its number since hardly does.
             with contextlib.suppress(ProcessLookupError, PermissionError):
-                if os.getpgid(pid) == pid and os.getsid(pid) == pid:
+                if os.getsid(pid) == pid:
                     os.kill(pid, signal.SIGKILL)
+                    killed.append(pid)
         deadline = time.monotonic() + 5
-        while any(_exists(pid) for pid in parts.values()) and time.monotonic() < deadline:
+        while any(_exists(pid) for pid in killed) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 

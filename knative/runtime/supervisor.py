@@ -93,6 +93,7 @@ async def ended(process: subprocess.Popen[bytes]) -> int:
         finally:
             loop.remove_reader(descriptor)
             os.close(descriptor)
+    # Without a pidfd (macOS) there is nothing to wait on.
     while (code := process.poll()) is None:
-        await asyncio.sleep(0.05)  # noqa: ASYNC110 - without a pidfd (macOS) there is nothing to wait on.
+        await asyncio.sleep(0.05)
     return code

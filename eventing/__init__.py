@@ -1,0 +1,1 @@
+"""How events travel: CloudEvents, outbox, inbox, Broker, channels. Knows no business."""

@@ -1,0 +1,26 @@
+-- name: add
+INSERT INTO outbox (source, id, attributes, data) VALUES ($1, $2, $3::jsonb, $4)
+
+-- name: mark_published
+UPDATE outbox SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
+WHERE published_at IS NULL AND (source, id) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+
+-- name: mark_failed
+UPDATE outbox SET attempts = attempts + 1, last_error = $3
+WHERE published_at IS NULL AND source = $1 AND id = $2
+
+-- name: take_unpublished
+SELECT attributes, data FROM outbox
+WHERE published_at IS NULL AND created_at <= clock_timestamp() - $2::interval
+ORDER BY seq
+LIMIT $1
+FOR UPDATE SKIP LOCKED
+
+-- name: published_since
+SELECT seq, attributes, data FROM outbox
+WHERE published_at >= $1 AND seq > $2
+ORDER BY seq
+LIMIT $3
+
+-- name: sweep
+DELETE FROM outbox WHERE published_at < $1

@@ -1,0 +1,189 @@
+"""A revision's life on a real socket, with real processes forked by a real fork server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from knative.runtime.autoscaler import Scale
+from knative.runtime.environment import of_machine
+from knative.runtime.forkserver import Command, ForkServer
+from knative.runtime.revision import Phase, Revision
+
+# Answers each connection with its pid, and ends cleanly on SIGTERM, as a function does.
+SERVER = """
+import os, signal, socket, sys
+listener = socket.socket(fileno=3)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+while True:
+    connection, _ = listener.accept()
+    request = connection.recv(65536).decode()
+    if "crash" in request:
+        os.kill(os.getpid(), signal.SIGKILL)
+    body = f"{os.getpid()} {os.environ['GREETING']} {' '.join(sys.argv[1:])}"
+    connection.sendall(f"HTTP/1.1 200 OK\\r\\ncontent-length: {len(body)}\\r\\n\\r\\n{body}".encode())
+    connection.close()
+"""
+BROKEN = "raise RuntimeError('the setting COLOUR is missing')"
+Make = Callable[..., Revision]
+
+
+@pytest.fixture
+async def make(tmp_path: Path) -> AsyncIterator[Make]:
+    """Makes revisions of a package with a working and a broken module, and closes them afterwards."""
+    package = tmp_path / "sample"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "preload.py").write_text("import json")
+    (package / "server.py").write_text(SERVER)
+    (package / "broken.py").write_text(BROKEN)
+    fork_server = ForkServer.launch(["sample"], tmp_path, tmp_path / "forkserver.log", of_machine())
+    made: list[Revision] = []
+
+    def revision(module: str = "sample.server", min_scale: int = 0) -> Revision:
+        made.append(
+            Revision(
+                namespace="shop",
+                name="sample",
+                command=Command(module, ("one", "two"), tmp_path, {**os.environ, "GREETING": "hello"}),
+                scale=Scale(min_scale, 6.0, 0.0, 0.0),
+                protocol="http1",
+                timeout_seconds=5,
+                log=tmp_path / "sample.log",
+                fork_server=lambda: fork_server,
+                changed=lambda: None,
+            )
+        )
+        made[-1].watch()
+        return made[-1]
+
+    yield revision
+    for one in made:
+        await one.close(1.0)
+    fork_server.close()
+    fork_server.stop()
+
+
+async def call(revision: Revision, path: str = "/") -> str:
+    """One request; answers the whole response."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", revision.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: sample\r\n\r\n".encode())
+    answer = (await asyncio.wait_for(reader.read(), 20)).decode()
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return answer
+
+
+async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    """Poll a condition with a deadline."""
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+async def after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+    """Run something a moment later."""
+    await asyncio.sleep(seconds)
+    await work()
+
+
+async def test_a_revision_sleeps_until_somebody_connects(make: Make) -> None:
+    """No process runs before the first connection, which is held while one starts."""
+    revision = make()
+
+    assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
+
+    answer = await call(revision)
+
+    assert f"{revision.pid} hello one two" in answer
+    assert revision.phase is Phase.AWAKE
+
+
+async def test_it_wakes_again_after_sleep_in_a_new_process(make: Make) -> None:
+    """Sleeping ends the process; the socket stays, and the next connection starts another."""
+    revision = make()
+    first = await call(revision)
+    await revision.sleep()
+
+    assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
+
+    second = await call(revision)
+
+    assert first != second
+    assert revision.starts == 2
+
+
+async def test_a_connection_made_while_it_stops_is_served_by_the_next_process(make: Make) -> None:
+    """What arrives between the decision to sleep and the end of the process waits in the backlog."""
+    revision = make()
+    await call(revision)
+    sleeping = asyncio.create_task(revision.sleep())
+    answers = await asyncio.gather(*(call(revision) for _ in range(20)))
+    await sleeping
+
+    assert all("200 OK" in answer for answer in answers)
+
+
+async def test_two_hundred_connections_at_once_wake_one_process(make: Make) -> None:
+    """All of them wait in the kernel for the one process that is started."""
+    revision = make()
+    answers = await asyncio.gather(*(call(revision) for _ in range(200)))
+
+    assert {answer.rpartition("\r\n")[2] for answer in answers} == {f"{revision.pid} hello one two"}
+    assert revision.starts == 1
+
+
+async def test_a_killed_process_is_replaced_at_the_next_call(make: Make) -> None:
+    """A crash is counted, and costs only the request that was in it."""
+    revision = make()
+
+    assert await call(revision) != ""
+    with contextlib.suppress(ConnectionError):
+        assert await call(revision, "/crash") == ""
+    assert "200 OK" in await call(revision)
+    assert revision.crashes == 1
+
+
+async def test_a_function_that_cannot_start_answers_why(make: Make) -> None:
+    """After three failed starts in a row the caller is told, with the last line of the log, instead of held."""
+    revision = make("sample.broken")
+    answer = await call(revision)
+
+    assert "503 Service Unavailable" in answer
+    assert "the setting COLOUR is missing" in answer
+    assert revision.phase is Phase.FAILING
+    assert revision.starts == 3
+
+
+async def test_min_scale_keeps_one_awake(make: Make) -> None:
+    """With min-scale 1 a process runs before anybody calls, and again after it died."""
+    revision = make(min_scale=1)
+    await wait_until(lambda: revision.pid is not None)
+    first = revision.pid
+    assert first is not None
+    os.kill(first, signal.SIGKILL)
+    await wait_until(lambda: revision.pid not in {None, first})
+
+    assert revision.phase is Phase.AWAKE
+
+
+async def test_closing_ends_the_process_and_the_socket(make: Make) -> None:
+    """After close nothing listens and nothing runs."""
+    revision = make()
+    port = revision.port
+    await call(revision)
+    pid = revision.pid
+    await revision.close(2.0)
+
+    assert pid is not None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)

@@ -1,0 +1,90 @@
+"""The state folder: one runtime at a time, and what a killed one leaves."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from knative.runtime.state import AlreadyRunning, State, process_started
+
+
+def status(pid: int, **parts: int) -> dict[str, object]:
+    """A status as a running runtime writes it."""
+    return {"pid": pid, "started": process_started(pid), "url": "http://localhost:8080", "parts": parts}
+
+
+def test_a_second_runtime_is_told_which_one_runs(tmp_path: Path) -> None:
+    """The lock is the state folder's, and the message says what to do."""
+    first = State(tmp_path)
+    first.open()
+    first.write_status(status(os.getpid()))
+
+    with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}, http://localhost:8080.*wake down"):
+        State(tmp_path).open()
+
+    first.close()
+
+
+def test_after_a_clean_stop_nothing_is_to_recover(tmp_path: Path) -> None:
+    """open() answers whether the last one ended without stopping."""
+    state = State(tmp_path)
+
+    assert state.open() is False
+    state.write_status(status(os.getpid()))
+    state.close()
+    assert State(tmp_path).open() is False
+
+
+def test_what_a_killed_runtime_left_is_ended(tmp_path: Path) -> None:
+    """A part that survived its runtime (not on Linux, where it dies with it) is killed at the next start."""
+    state = State(tmp_path)
+    state.open()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as part:
+        state.write_status(status(999_999_999, envoy=part.pid))
+        assert state._lock is not None
+        state._lock.close()
+
+        assert State(tmp_path).open() is True
+        assert part.wait(5) == -signal.SIGKILL
+
+
+def test_a_stranger_with_a_part_s_old_number_is_left_alone(tmp_path: Path) -> None:
+    """A process that does not lead a session of its own was not started by a runtime."""
+    state = State(tmp_path)
+    state.open()
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
+        state.write_status(status(999_999_999, envoy=stranger.pid))
+        assert state._lock is not None
+        state._lock.close()
+        State(tmp_path).open()
+
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_the_status_of_a_dead_process_is_none(tmp_path: Path) -> None:
+    """A status file alone does not mean that something runs."""
+    state = State(tmp_path)
+    state.open()
+    state.write_status(status(999_999_999))
+
+    assert state.status() is None
+
+
+def test_a_socket_s_path_is_short_enough_anywhere(tmp_path: Path) -> None:
+    """In a deep folder the socket goes to a temporary one."""
+    deep = tmp_path / ("d" * 90)
+
+    assert len(str(State(deep).socket("envoy.sock"))) <= 103
+
+
+def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
+    """The state holds passwords and keys."""
+    State.write(tmp_path / "secrets.json", "{}")
+
+    assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
