@@ -22,7 +22,7 @@ STRUCTURED = "application/cloudevents+json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event. `source` and `id` together name it: two events with both equal are the same one (CloudEvents 1.0, id)."""
+    """One event. `source` and `id` together name it: two with both equal are the same event (CloudEvents 1.0, id)."""
 
     id: str
     source: str
@@ -84,11 +84,11 @@ class RawData(Format):
         """Structured mode is written by `to_structured`."""
         raise NotImplementedError
 
-    def write_data(self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None) -> bytes:
+    def write_data(self, data: dict[str, Any] | str | bytes | None, datacontenttype: str | None) -> bytes:  # noqa: ARG002
         """The data as it is."""
         return data if isinstance(data, bytes) else b""
 
-    def read_data(self, body: bytes, datacontenttype: str | None) -> bytes:
+    def read_data(self, body: bytes, datacontenttype: str | None) -> bytes:  # noqa: ARG002 - the SDK's signature.
         """The body as it is."""
         return body
 
@@ -120,9 +120,7 @@ def to_json(event: Event) -> bytes:
     members: dict[str, Any] = dict(event.attributes)
     if event.data:
         try:
-            if not is_json(event.datacontenttype):
-                raise ValueError(event.datacontenttype)
-            members["data"] = json.loads(event.data)
+            members["data"] = json.loads(event.data if is_json(event.datacontenttype) else b"")
         except ValueError:
             members["data_base64"] = base64.b64encode(event.data).decode()
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()

@@ -1,0 +1,1 @@
+"""Where a Broker keeps events until each Trigger has had them."""

@@ -1,0 +1,308 @@
+"""The channel on NATS JetStream: one stream a Broker, one durable pull consumer a Trigger.
+
+Events are stored in the NATS protocol binding's binary mode (attributes as `ce-` headers), so that data keeps its
+bytes. The stream refuses new events when it is full instead of dropping old ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+from urllib.parse import quote, unquote
+
+import nats
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription as NatsSubscription
+from nats.js import JetStreamContext
+from nats.js.api import (
+    AckPolicy,
+    ConsumerConfig,
+    DeliverPolicy,
+    DiscardPolicy,
+    RetentionPolicy,
+    StorageType,
+    StreamConfig,
+)
+
+from eventing.channels.channel import Again, ChannelUnavailable, Delivery, Take
+from eventing.event import Event
+
+_log = logging.getLogger(__name__)
+_KEEP_SECONDS = 7 * 24 * 3600.0
+_PUBLISH_TIMEOUT_SECONDS = 3.0
+# How long a killed dispatcher's events wait before another has them; a living one says so in time.
+_ACK_WAIT_SECONDS = 5.0
+# How many deliveries of one subscription are under way at once.
+_CONCURRENCY = 64
+# Events that wait for their next attempt count here too, and must not keep others from being delivered.
+_ACK_PENDING_MAX = 50_000
+_PULL_EXPIRES_SECONDS = 30.0
+# A request for more is sent when so few are left open of the last ones.
+_PULL_LOW = _CONCURRENCY // 2
+_HEADER = "ce-"
+
+
+class NatsChannels:
+    """One connection to a nats-server; a channel for each Broker."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._subscriptions: list[_PullSubscription] = []
+
+    @classmethod
+    async def connect(cls, url: str) -> NatsChannels:
+        """Connect, and keep connecting for ever when the server goes away later.
+
+        Raises:
+            ChannelUnavailable: the server cannot be reached now.
+        """
+        subscriptions: list[_PullSubscription] = []
+
+        async def reconnected() -> None:
+            for subscription in subscriptions:
+                subscription.renew()
+
+        async def quiet(error: Exception) -> None:
+            _log.info("nats_error", extra={"reason": str(error) or type(error).__name__})
+
+        try:
+            client = await nats.connect(
+                url,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.1,
+                connect_timeout=2,
+                allow_reconnect=True,
+                error_cb=quiet,
+                reconnected_cb=reconnected,
+            )
+        except (OSError, nats.errors.Error, TimeoutError) as error:
+            raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
+        channels = cls(client)
+        channels._subscriptions = subscriptions
+        return channels
+
+    async def channel(self, namespace: str, broker: str) -> NatsChannel:
+        """The Broker's stream, created where it does not exist.
+
+        Raises:
+            ChannelUnavailable: JetStream does not answer.
+        """
+        stream = f"KN_BROKER_{_upper(namespace)}__{_upper(broker)}"
+        prefix = f"{namespace}.{broker}._knative_broker"
+        jetstream = self._client.jetstream(timeout=_PUBLISH_TIMEOUT_SECONDS)
+        config = StreamConfig(
+            name=stream,
+            subjects=[f"{prefix}.>"],
+            retention=RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            discard=DiscardPolicy.NEW,
+            max_age=_KEEP_SECONDS,
+            duplicate_window=120,
+        )
+        with _unavailable():
+            try:
+                await jetstream.stream_info(stream)
+            except nats.js.errors.NotFoundError:
+                await jetstream.add_stream(config)
+        return NatsChannel(self._client, jetstream, stream, prefix, self._subscriptions)
+
+    async def close(self) -> None:
+        """Close the connection, after what was published went out."""
+        with contextlib.suppress(nats.errors.Error, TimeoutError, OSError):
+            await self._client.drain()
+
+
+class NatsChannel:
+    """One Broker's stream."""
+
+    def __init__(
+        self,
+        client: Client,
+        jetstream: JetStreamContext,
+        stream: str,
+        prefix: str,
+        subscriptions: list[_PullSubscription],
+    ) -> None:
+        self._client = client
+        self._jetstream = jetstream
+        self._stream = stream
+        self._prefix = prefix
+        self._subscriptions = subscriptions
+
+    async def publish(self, event: Event) -> None:
+        """Store an event; returns when JetStream acknowledged it, which with `sync_interval: always` is on disk.
+
+        Raises:
+            ChannelUnavailable: it did not.
+        """
+        headers = {f"{_HEADER}{name}": quote(value, safe=_SAFE) for name, value in event.attributes.items()}
+        # Of source and id: two sources may use the same ids.
+        headers["Nats-Msg-Id"] = hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
+        with _unavailable():
+            await self._jetstream.publish(
+                f"{self._prefix}.{_subject(event.type)}", event.data, stream=self._stream, headers=headers
+            )
+
+    async def subscribe(self, name: str, event_type: str | None, take: Take) -> _PullSubscription:
+        """Deliver from now on, or from where the consumer of this name was left; its filter may change.
+
+        Raises:
+            ChannelUnavailable: JetStream does not answer.
+        """
+        durable = f"KN_TRIGGER_{_upper(name)}"
+        config = ConsumerConfig(
+            durable_name=durable,
+            deliver_policy=DeliverPolicy.NEW,
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=_ACK_WAIT_SECONDS,
+            max_deliver=-1,
+            max_ack_pending=_ACK_PENDING_MAX,
+            filter_subject=f"{self._prefix}.{'>' if event_type is None else _subject(event_type)}",
+        )
+        with _unavailable():
+            await self._jetstream.add_consumer(self._stream, config)
+            subscription = _PullSubscription(self._client, f"{self._stream}.{durable}", take)
+            await subscription.open()
+        self._subscriptions.append(subscription)
+        return subscription
+
+
+class _PullSubscription:
+    """Asks JetStream for as many events as may be under way, and hands each to `take`.
+
+    A request stays open on the server until events come, so that one that is published is here at once.
+    """
+
+    def __init__(self, client: Client, consumer: str, take: Take) -> None:
+        self._client = client
+        self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{consumer}"
+        self._take = take
+        self._inbox = client.new_inbox()
+        self._subscription: NatsSubscription | None = None
+        # Events asked for that have not come, and when the last request runs out.
+        self._open = 0
+        self._expires = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._asking: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        self._subscription = await self._client.subscribe(self._inbox, cb=self._arrived)
+        self._asking = asyncio.create_task(self._ask())
+
+    def renew(self) -> None:
+        """The server forgot what was asked for (it was restarted): ask again."""
+        self._open = 0
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Ask for no more, finish what is under way."""
+        if self._asking is not None:
+            self._asking.cancel()
+        if self._subscription is not None:
+            with contextlib.suppress(nats.errors.Error):
+                await self._subscription.unsubscribe()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _ask(self) -> None:
+        while True:
+            now = time.monotonic()
+            if now > self._expires + 1:
+                self._open = 0
+            free = _CONCURRENCY - len(self._tasks) - self._open
+            if free > 0 and self._open < _PULL_LOW:
+                request = {"batch": free, "expires": int(_PULL_EXPIRES_SECONDS * 1e9)}
+                with contextlib.suppress(nats.errors.Error, OSError):
+                    await self._client.publish(self._request_subject, json.dumps(request).encode(), reply=self._inbox)
+                    self._open += free
+                    self._expires = now + _PULL_EXPIRES_SECONDS
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.1, self._expires + 1 - now))
+
+    async def _arrived(self, message: Msg) -> None:
+        status = (message.headers or {}).get("Status")
+        if status is not None:
+            # 408: the request ran out; 409: it was ended. What was left of it is in a header.
+            left = (message.headers or {}).get("Nats-Pending-Messages", "")
+            self._open = max(0, self._open - int(left)) if left.isdigit() else 0
+        else:
+            self._open = max(0, self._open - 1)
+            task = asyncio.create_task(self._handle(message))
+            self._tasks.add(task)
+            task.add_done_callback(self._done)
+        self._wake.set()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # It was not acknowledged, and so comes again.
+            _log.error("delivery_failed", exc_info=error)
+
+    async def _handle(self, message: Msg) -> None:
+        event = _event(message)
+        if event is None:
+            await message.term()
+            return
+        working = asyncio.create_task(_keep_alive(message))
+        try:
+            answer = await self._take(Delivery(event, message.metadata.num_delivered))
+        finally:
+            working.cancel()
+        if isinstance(answer, Again):
+            # A delay of nothing is left out: to the server it would mean its own ack_wait.
+            await message.nak(delay=answer.seconds or None)
+        else:
+            await message.ack()
+
+
+async def _keep_alive(message: Msg) -> None:
+    while True:
+        await asyncio.sleep(_ACK_WAIT_SECONDS / 2.5)
+        with contextlib.suppress(nats.errors.Error):
+            await message.in_progress()
+
+
+@contextlib.contextmanager
+def _unavailable() -> Iterator[None]:
+    """Turn every way in which JetStream can fail to answer into one exception."""
+    try:
+        yield
+    except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
+        raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
+
+
+_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
+
+
+def _event(message: Msg) -> Event | None:
+    """The stored event; None for something that was not stored by a Broker."""
+    attributes = {
+        name[len(_HEADER) :].lower(): unquote(value)
+        for name, value in (message.headers or {}).items()
+        if name.lower().startswith(_HEADER)
+    }
+    if not {"id", "source", "type"} <= attributes.keys():
+        _log.error("foreign_message_in_stream", extra={"subject": message.subject})
+        return None
+    return Event.of_attributes(attributes, message.data)
+
+
+def _upper(name: str) -> str:
+    """A name as JetStream takes it for streams and consumers (Knative's own rule for them)."""
+    return re.sub(r"[^A-Za-z0-9]", "_", name).upper()
+
+
+def _subject(event_type: str) -> str:
+    """An event type as subject tokens: what no token may hold is replaced; the filter looks at the type itself."""
+    return ".".join(re.sub(r"[^A-Za-z0-9_-]", "_", token) or "_" for token in event_type.split("."))

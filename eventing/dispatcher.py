@@ -1,0 +1,158 @@
+"""Delivers a Broker's events to its Triggers' subscribers, and to their dead letter sinks what cannot be delivered."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import httpx
+
+from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
+from eventing.delivery import Delivered, Outcome, RetryIn, back_off_seconds, next_step
+from eventing.event import Event, to_binary
+from eventing.gate import NotAnEvent, receive
+from eventing.journal import Journal
+from eventing.trigger import Trigger
+
+TTL = "knativebrokerttl"
+TTL_MAX = 255
+_ERROR_DATA_BYTES_MAX = 1024
+_BODY_BYTES_MAX = 1024 * 1024
+# A dead letter sink that is away is tried for ever, but not more often than this.
+_DEAD_LETTER_DELAY_SECONDS_MAX = 60.0
+
+
+class Dispatcher:
+    """One Trigger's deliveries."""
+
+    def __init__(self, trigger: Trigger, channel: Channel, client: httpx.AsyncClient, journal: Journal) -> None:
+        self.trigger = trigger
+        self._channel = channel
+        self._client = client
+        self._journal = journal
+        self._subscription: Subscription | None = None
+
+    async def open(self) -> None:
+        """Begin; raises ChannelUnavailable."""
+        self._subscription = await self._channel.subscribe(self.trigger.key, self.trigger.event_type, self.dispatch)
+
+    async def close(self) -> None:
+        """Take no more, finish what is in hand."""
+        if self._subscription is not None:
+            await self._subscription.close()
+
+    async def dispatch(self, delivery: Delivery) -> Done | Again:
+        """One attempt, and what follows from it."""
+        event, attempt = delivery.event, delivery.attempt
+        if not self.trigger.matches(event.attributes):
+            return Done()
+        began = time.monotonic()
+        outcome = await self._attempt(event)
+        step = next_step(outcome, attempt, self.trigger.delivery)
+        self._note(
+            "delivered" if isinstance(step, Delivered) else "failed",
+            event,
+            attempt=attempt,
+            status=outcome.status or None,
+            duration_ms=round((time.monotonic() - began) * 1000, 1),
+            reason=outcome.reason or None,
+            retry_in_seconds=step.seconds if isinstance(step, RetryIn) else None,
+        )
+        if isinstance(step, Delivered):
+            return Done()
+        if isinstance(step, RetryIn):
+            return Again(step.seconds)
+        return await self._dead_letter(event, outcome, attempt)
+
+    async def _attempt(self, event: Event) -> Outcome:
+        """Deliver once; a reply event goes back into the Broker before the delivery counts."""
+        outcome, reply = await self._post(self.trigger.subscriber, event.with_extensions(**{TTL: None}))
+        if reply is None:
+            return outcome
+        ttl = int(event.extensions.get(TTL, TTL_MAX)) - 1
+        if ttl <= 0:
+            return Outcome(outcome.status, "the reply was dropped: it has gone round too often")
+        try:
+            await self._channel.publish(reply.with_extensions(**{TTL: str(ttl)}))
+        except ChannelUnavailable as error:
+            return Outcome(503, f"the reply could not be stored: {error}")
+        self._journal.write("accepted", self.trigger.broker, reply, reason=f"reply of {self.trigger.name}")
+        return outcome
+
+    async def _post(self, url: str, event: Event) -> tuple[Outcome, Event | None]:
+        headers, body = to_binary(event)
+        headers |= {"prefer": "reply", "kn-namespace": self.trigger.namespace}
+        timeout = httpx.Timeout(self.trigger.delivery.timeout_seconds, connect=5.0)
+        try:
+            async with self._client.stream("POST", url, content=body, headers=headers, timeout=timeout) as answer:
+                content = await _bounded(answer)
+        except httpx.TimeoutException:
+            return Outcome(0, f"no answer within {self.trigger.delivery.timeout_seconds:g} s"), None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return Outcome(0, str(error) or type(error).__name__), None
+        return judge(answer.status_code, answer.headers, content)
+
+    async def _dead_letter(self, event: Event, outcome: Outcome, attempt: int) -> Done | Again:
+        sink = self.trigger.delivery.dead_letter_sink
+        if sink is None:
+            self._note("dropped", event, attempt=attempt, reason="its Trigger has no dead letter sink")
+            return Done()
+        letter = dead_letter(event, outcome, self.trigger.subscriber)
+        answer, _ = await self._post(sink, letter.with_extensions(**{TTL: None}))
+        if answer.delivered:
+            self._note("dead-lettered", event, attempt=attempt, destination=sink)
+            return Done()
+        # What no sink has taken is not let go: the subscriber is tried once more with it, then the sink.
+        delay = min(_DEAD_LETTER_DELAY_SECONDS_MAX, max(1.0, back_off_seconds(attempt, self.trigger.delivery)))
+        reason = f"the dead letter sink: {answer.reason or answer.status}"
+        self._note("failed", event, attempt=attempt, destination=sink, reason=reason, retry_in_seconds=delay)
+        return Again(delay)
+
+    def _note(self, kind: str, event: Event, **fields: object) -> None:
+        self._journal.write(kind, self.trigger.broker, event, trigger=self.trigger.name, **fields)
+
+
+def judge(status: int, headers: Mapping[str, str], body: bytes) -> tuple[Outcome, Event | None]:
+    """What a subscriber's answer means: an outcome, and the reply event if it is one.
+
+    Behind a Knative Broker a 2xx whose body is not empty has to be an event; anything else has failed as if it were a
+    502 (pkg/broker/filter/filter_handler.go).
+    """
+    if not 200 <= status < 300:
+        return Outcome(status, _reason(status, body), body), None
+    is_event = "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
+    if not is_event:
+        if not body:
+            return Outcome(status), None
+        return Outcome(502, f"it answered {status} with a body that is no event", body), None
+    raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
+    try:
+        return Outcome(status), receive(raw, body)
+    except NotAnEvent as error:
+        return Outcome(502, f"its reply is no valid event: {error.detail}", body), None
+
+
+def dead_letter(event: Event, outcome: Outcome, destination: str) -> Event:
+    """The event as the dead letter sink gets it: with where it failed, how, and the start of the answer."""
+    return replace(event).with_extensions(
+        knativeerrordest=destination,
+        knativeerrorcode=str(outcome.status or 500),
+        knativeerrordata=base64.b64encode(outcome.body[:_ERROR_DATA_BYTES_MAX]).decode() if outcome.body else None,
+    )
+
+
+def _reason(status: int, body: bytes) -> str:
+    text = " ".join(body[:300].decode(errors="replace").split())
+    return text or httpx.codes.get_reason_phrase(status)
+
+
+async def _bounded(answer: httpx.Response) -> bytes:
+    """The body, at most a mebibyte of it: a subscriber does not decide how much memory the Broker has."""
+    content = bytearray()
+    async for part in answer.aiter_bytes():
+        content += part
+        if len(content) > _BODY_BYTES_MAX:
+            break
+    return bytes(content[:_BODY_BYTES_MAX])

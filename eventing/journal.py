@@ -1,0 +1,48 @@
+"""The Broker's journal: one JSON line for each thing that happened to an event, never its data."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from eventing.event import Event
+
+_BYTES_MAX = 16 * 1024 * 1024
+
+
+class Journal:
+    """Appends to a file; a long one is set aside as FILE.1. Without a file it keeps nothing."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._file = file
+        self._stream: TextIO | None = None
+
+    def write(self, kind: str, broker: str, event: Event, **fields: Any) -> None:
+        """Note that something happened to an event, with what a reader wants to know of it."""
+        if self._file is None:
+            return
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "kind": kind,
+            "broker": broker,
+            "id": event.id,
+            "source": event.source,
+            "type": event.type,
+            "subject": event.subject,
+            **fields,
+        }
+        if self._stream is None:
+            self._stream = self._file.open("a")
+        self._stream.write(json.dumps({name: value for name, value in line.items() if value is not None}) + "\n")
+        self._stream.flush()
+        if self._stream.tell() > _BYTES_MAX:
+            self.close()
+            self._file.replace(self._file.with_name(self._file.name + ".1"))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
