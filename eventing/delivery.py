@@ -83,7 +83,7 @@ def next_step(outcome: Outcome, attempt: int, spec: DeliverySpec) -> Delivered |
 
 
 def back_off_seconds(attempt: int, spec: DeliverySpec) -> float:
-    """The wait after failed attempt n: delay x 2^(n-1), or delay x (n-1), which makes the first linear one immediate."""
+    """The wait after failed attempt n: delay x 2^(n-1), or linear, delay x (n-1), so that the first is immediate."""
     if spec.backoff_policy == "linear":
         return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * (attempt - 1))
     return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * 2.0 ** min(attempt - 1, 64))

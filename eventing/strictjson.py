@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from decimal import Decimal
 from typing import Any
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
@@ -19,8 +20,8 @@ class InvalidJson(ValueError):
     """The text is not JSON, or more than is taken; the message says what is wrong with it."""
 
 
-def parse(text: bytes, *, depth_max: int) -> Any:
-    """Parse UTF-8 JSON nested at most *depth_max* deep.
+def parse(text: bytes, *, depth_max: int, decimals: bool = False) -> Any:
+    """Parse UTF-8 JSON nested at most *depth_max* deep; with *decimals* a fraction keeps the digits that were sent.
 
     Raises:
         InvalidJson: it is not.
@@ -33,7 +34,7 @@ def parse(text: bytes, *, depth_max: int) -> Any:
             text.decode(),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
-            parse_float=_finite,
+            parse_float=_decimal if decimals else _finite,
             parse_int=_bounded,
         )
     except InvalidJson:
@@ -73,6 +74,14 @@ def _finite(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
         raise InvalidJson("the JSON has a number that is too large")
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    _finite(text)
+    value = Decimal(text)
+    if abs(int(value.as_tuple().exponent)) > _DIGITS_MAX or len(text) > _DIGITS_MAX:
+        raise InvalidJson("the JSON has a number of absurd size")
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import asyncpg
+import asyncpg.pool
 
 from eventing.event import Event
 
@@ -12,7 +13,9 @@ from eventing.event import Event
 class Transaction:
     """An open transaction on one connection. Whoever opened it commits it, and then publishes `events`."""
 
-    def __init__(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+    ) -> None:
         self._connection = connection
         self.events: list[Event] = []
 

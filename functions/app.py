@@ -1,0 +1,252 @@
+"""Makes the FastAPI app of one operation: what every function does the same way is done here, once.
+
+Around each call: an id that it is known by, whether it found the process cold or warm, one line of log, and after the
+answer the publishing of the events that its transactions recorded. Nothing happens at import: the environment is read
+and resources are made when the app starts, and closed in reverse.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from pydantic import ValidationError
+from starlette.types import Message, Receive, Scope, Send
+
+from eventing import inbox, outbox, strictjson
+from eventing.event import Event, new_id, to_json
+from eventing.gate import NotAnEvent, receive
+from eventing.inbox import EventReused
+from eventing.publisher import Publisher
+from functions import correlation, problems
+from functions.bodies import field_errors
+from functions.correlation import Call, Cause
+from functions.database import Database, DatabaseSettings
+from functions.errors import Rejected
+from functions.events import REFUSED, Payload
+
+_log = logging.getLogger("functions")
+BODY_BYTES_MAX = 64 * 1024
+# The Broker takes events up to a mebibyte.
+EVENT_BYTES_MAX = 1024 * 1024
+_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
+_TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+# Sent twice, one of them would win here and perhaps the other elsewhere.
+_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match"})
+_JSON_DEPTH_MAX = 64
+
+EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
+AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
+
+
+def operation(module: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> Operation:
+    """The app of the operation that this module is: `functions.orders.place` is `orders-place`."""
+    area, verb = module.split(".")[-2:]
+    return Operation(area, f"{area}-{verb.replace('_', '-')}", body_bytes_max)
+
+
+class Operation(FastAPI):
+    """One operation's app. `state.database` is its area's database, where it has one."""
+
+    def __init__(self, area: str, name: str, body_bytes_max: int) -> None:
+        super().__init__(
+            title=name,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,
+            max_body_size=body_bytes_max,
+            lifespan=_lifespan,
+        )
+        self.area = area
+        self.name = name
+        self.state.started = False
+        self.state.process_started = None
+        self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
+        self._any_event: AnyEventHandler | None = None
+        problems.install(self)
+        self.add_api_route("/health/liveness", self._live, include_in_schema=False)
+        self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
+
+    async def _live(self) -> Response:
+        return Response(status_code=200)
+
+    async def _ready(self) -> Response:
+        """Ready is: started, and not stopping.
+
+        Not: the database answers, or its outage would have every request held until it times out instead of answered.
+        """
+        return Response(status_code=200 if self.state.started else 503)
+
+    def on(self, *payloads: type[Payload]) -> Callable[[EventHandler], EventHandler]:
+        """Register the handler of these events: `async def confirm(captured, event, database)`."""
+
+        def register(handler: EventHandler) -> EventHandler:
+            if not self._payloads:
+                self.add_api_route("/", self._take_event, methods=["POST"], include_in_schema=False)
+            self._payloads |= {payload.TYPE: (payload, handler) for payload in payloads}
+            return handler
+
+        return register
+
+    def on_any_event(self, handler: AnyEventHandler) -> AnyEventHandler:
+        """Register the handler of every event, whatever its type."""
+        self.add_api_route("/", self._take_event, methods=["POST"], include_in_schema=False)
+        self._any_event = handler
+        return handler
+
+    async def _take_event(self, request: Request) -> Response:
+        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery."""
+        try:
+            event = receive(request.scope["headers"], await request.body())
+        except NotAnEvent as error:
+            return problems.problem(error.status, "Not a CloudEvent", error.detail)
+        call = correlation.current()
+        call.cause = correlation.caused_by(event)
+        call.log |= {"event_id": event.id, "event_type": event.type, "subject": event.subject}
+        try:
+            await self._handle(event)
+        except (Rejected, EventReused) as error:
+            await self._refuse(event, str(error))
+        return Response(status_code=204)
+
+    async def _handle(self, event: Event) -> None:
+        if self._any_event is not None:
+            await self._any_event(event, self.state.database)
+            return
+        if event.type not in self._payloads:
+            raise Rejected(f"{self.name} does not know events of type {event.type}")
+        payload, handler = self._payloads[event.type]
+        await handler(_payload(payload, event), event, self.state.database)
+
+    async def _refuse(self, event: Event, reason: str) -> None:
+        """Record that this event can never be handled here. An error would have it retried, or dropped in silence."""
+        _log.warning("event_refused", extra={"event_id": event.id, "reason": reason})
+        refused = REFUSED[self.area](
+            event_id=event.id,
+            event=strictjson.parse(to_json(event), depth_max=_JSON_DEPTH_MAX),
+            reason=reason,
+            function=self.name,
+        )
+        async with self.state.database.transaction() as transaction:
+            with contextlib.suppress(EventReused):
+                if not await inbox.first_time(transaction, f"{self.name}/refused", event):
+                    return
+            await outbox.add(transaction, refused.to_event())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or go through the lifespan."""
+        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+            await super().__call__(scope, receive, send)
+            return
+        call = _begin(scope)
+        began = time.perf_counter()
+        cold = self.state.process_started
+        self.state.process_started = None
+
+        async def answer(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                call.log["status"] = message["status"]
+                message["headers"] = [*message.get("headers", ()), *_headers(call, cold)]
+            await send(message)
+
+        try:
+            repeated = _repeated_header(scope)
+            if repeated is not None:
+                await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
+                return
+            await super().__call__(scope, receive, answer)
+        finally:
+            _note(scope, call, began, cold)
+            await self._publish(call)
+
+    async def _publish(self, call: Call) -> None:
+        """Publish what was committed, at once, in the process that committed it; a crash leaves it to outbox-relay."""
+        if not call.recorded:
+            return
+        publisher: Publisher | None = self.state.publisher
+        if publisher is None:
+            _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
+            return
+        try:
+            await outbox.publish(self.state.database.pool, publisher, call.recorded)
+        except Exception:  # noqa: BLE001 - logged whole, see below.
+            # The answer is out and the rows are safe; whatever this was, it costs time only.
+            _log.exception("publish_failed")
+
+
+def _payload(kind: type[Payload], event: Event) -> Payload:
+    """The event's data as its payload class.
+
+    Raises:
+        Rejected: it is not; with the fields.
+    """
+    try:
+        return kind.model_validate(strictjson.parse(event.data, depth_max=_JSON_DEPTH_MAX))
+    except strictjson.InvalidJson as error:
+        raise Rejected(f"the data of {event.type}: {error}") from error
+    except ValidationError as error:
+        wrong = ", ".join(f"{one.field}: {one.message}" for one in field_errors(error))
+        raise Rejected(f"the data of {event.type} is not valid: {wrong}") from error
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    """Make what the environment names, close it in reverse."""
+    url = os.environ.get("DATABASE_URL")
+    database = None if url is None else Database(DatabaseSettings(url))
+    publisher = Publisher.from_environment(os.environ)
+    app.state.database, app.state.publisher = database, publisher
+    if database is not None:
+        await database.open()
+    app.state.started = True
+    try:
+        yield
+    finally:
+        app.state.started = False
+        if publisher is not None:
+            await publisher.close()
+        if database is not None:
+            await database.close()
+
+
+def _begin(scope: Scope) -> Call:
+    """The call of a request: under the id that it came with, if that is sane, else a new one."""
+    headers: dict[bytes, bytes] = dict(scope["headers"])
+    sent = headers.get(b"x-request-id", b"")
+    request_id = sent.decode() if _REQUEST_ID.match(sent) else new_id()
+    trace = headers.get(b"traceparent", b"")
+    call = Call(
+        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if _TRACEPARENT.match(trace) else None),
+        log={"request_id": request_id},
+    )
+    correlation.begin(call)
+    return call
+
+
+def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
+    """Under which id it is known, and whether a process had to be started for it."""
+    timing = "start;desc=warm" if cold is None else f"start;desc=cold;dur={(time.time() - cold) * 1000:.1f}"
+    return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
+
+
+def _repeated_header(scope: MutableMapping[str, Any]) -> str | None:
+    names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
+    return next((name.decode() for name in names if names.count(name) > 1), None)
+
+
+def _note(scope: Scope, call: Call, began: float, cold: float | None) -> None:
+    fields = {
+        "method": scope["method"],
+        "path": scope["path"],
+        "duration_ms": round((time.perf_counter() - began) * 1000, 1),
+        "start": "warm" if cold is None else "cold",
+        "correlation_id": call.cause.correlation_id,
+        **call.log,
+    }
+    _log.info("request", extra=fields)

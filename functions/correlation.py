@@ -1,0 +1,52 @@
+"""What a call is part of: the thread from the first HTTP request to the last Trigger."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from eventing.event import Event
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why something happens now. `correlation_id` is that of the request which began it all, however many hops ago."""
+
+    correlation_id: str = ""
+    causation_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass
+class Call:
+    """One call of a function: its cause, and the events that its committed transactions recorded."""
+
+    cause: Cause = field(default_factory=Cause)
+    recorded: list[Event] = field(default_factory=list)
+    log: dict[str, object] = field(default_factory=dict)
+
+
+_current: ContextVar[Call | None] = ContextVar("call", default=None)
+
+
+def current() -> Call:
+    """The call that is being answered; outside one (a Job, a test) one of its own."""
+    call = _current.get()
+    if call is None:
+        call = Call()
+        _current.set(call)
+    return call
+
+
+def begin(call: Call) -> None:
+    """From here on, in this task, this is the call."""
+    _current.set(call)
+
+
+def caused_by(event: Event) -> Cause:
+    """The cause that an event is to what its handler does."""
+    return Cause(
+        correlation_id=event.extensions.get("correlationid", event.id),
+        causation_id=event.id,
+        traceparent=event.extensions.get("traceparent"),
+    )

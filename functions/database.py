@@ -1,0 +1,148 @@
+"""An area's own PostgreSQL database: a small pool, and transactions whose events are published after the commit."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import asyncpg
+from fastapi import Depends, Request
+
+from eventing.transaction import Transaction
+from functions import correlation
+from functions.errors import Unavailable
+
+Pool = asyncpg.Pool[asyncpg.Record]
+
+
+@dataclass(frozen=True)
+class DatabaseSettings:
+    """How a function uses its database."""
+
+    url: str
+    #: Connections a process may hold. Few: pods x this must stay below the server's max_connections.
+    pool_max: int = 4
+    #: Seconds to wait for a connection of the pool. Short: a caller that is told 503 can do something better.
+    acquire_timeout_seconds: float = 3.0
+    #: Seconds to establish a connection.
+    connect_timeout_seconds: float = 3.0
+    #: Seconds a statement may run before the server ends it.
+    statement_timeout_seconds: float = 10.0
+    #: Seconds a transaction may sit between statements before the server ends it.
+    idle_in_transaction_timeout_seconds: float = 15.0
+
+
+# What PostgreSQL or the network says when trying again may help.
+_MAY_PASS: tuple[type[BaseException], ...] = (
+    OSError,
+    TimeoutError,
+    asyncpg.InterfaceError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InvalidCatalogNameError,
+)
+
+
+class Database:
+    """The pool of one process.
+
+    Nothing connects before the first transaction, so that a database which is down makes 503s and not a function that
+    does not start.
+    """
+
+    def __init__(self, settings: DatabaseSettings) -> None:
+        self._settings = settings
+        self._pool: Pool | None = None
+
+    @property
+    def pool(self) -> Pool:
+        """The pool, for what works through the outbox outside a request."""
+        assert self._pool is not None  # noqa: S101 - open() was called when the function started.
+        return self._pool
+
+    async def open(self) -> None:
+        """Make the pool; connects to nothing."""
+        self._pool = await create_pool(self._settings)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._pool is not None:
+            with contextlib.suppress(Exception):
+                await self._pool.close()
+            self._pool = None
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """A transaction: committed at the end, rolled back when an exception leaves it.
+
+        The events that were recorded in it are published once the call has been answered.
+
+        Raises:
+            Unavailable: the database cannot be reached, or had to end the transaction. Whether a commit that was under
+                way came through is then not known; the caller repeats with the same key and finds out.
+        """
+        with translated():
+            async with (
+                self.pool.acquire(timeout=self._settings.acquire_timeout_seconds) as connection,
+                connection.transaction(),
+            ):
+                transaction = Transaction(connection)
+                yield transaction
+        correlation.current().recorded.extend(transaction.events)
+
+    async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
+        """All rows of one statement, outside any transaction; raises Unavailable."""
+        with translated():
+            async with self.pool.acquire(timeout=self._settings.acquire_timeout_seconds) as connection:
+                return await connection.fetch(statement, *arguments)
+
+    async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
+        """The first row of one statement, outside any transaction; raises Unavailable."""
+        rows = await self.fetch(statement, *arguments)
+        return rows[0] if rows else None
+
+
+async def create_pool(settings: DatabaseSettings) -> Pool:
+    """A pool that connects when it is first used."""
+
+    async def keep(_: Any) -> None:
+        """Sessions are left as they are: settings are changed with SET LOCAL only, so there is nothing to reset."""
+
+    pool = asyncpg.create_pool(
+        settings.url,
+        min_size=0,
+        max_size=settings.pool_max,
+        timeout=settings.connect_timeout_seconds,
+        command_timeout=settings.statement_timeout_seconds + 1,
+        reset=keep,
+        server_settings={
+            "application_name": "wake",
+            "statement_timeout": f"{settings.statement_timeout_seconds:g}s",
+            "idle_in_transaction_session_timeout": f"{settings.idle_in_transaction_timeout_seconds:g}s",
+        },
+    )
+    return await pool
+
+
+@contextlib.contextmanager
+def translated() -> Iterator[None]:
+    """Turn what may pass into Unavailable; what is our own fault stays what it is, a bug."""
+    try:
+        yield
+    except _MAY_PASS as error:
+        raise Unavailable("The database is not available at the moment: try again.") from error
+
+
+def _database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+InDatabase = Annotated[Database, Depends(_database)]

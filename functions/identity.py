@@ -1,0 +1,115 @@
+"""Who calls: the bearer of a signed access token, verified with public keys that were mounted, never fetched.
+
+RFC 9068 (JWT access tokens) and RFC 8725 (JWT best practice): one algorithm, the type `at+jwt`, issuer, audience,
+subject and times required, a length limit before anything is parsed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Annotated, Literal
+
+from fastapi import Depends, Request
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import KeySet
+
+from functions import correlation
+from functions.errors import Unauthenticated
+
+ALGORITHM = "EdDSA"
+TYPE = "at+jwt"
+_LEEWAY_SECONDS = 30
+_TOKEN_BYTES_MAX = 4096
+
+Role = Literal["customer", "admin"]
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A caller whose token was valid."""
+
+    username: str
+    role: Role
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether this caller may see and do what is not their own."""
+        return self.role == "admin"
+
+    def may_see(self, username: str) -> bool:
+        """Whether what belongs to this user is this caller's to see."""
+        return self.is_admin or self.username == username
+
+
+@dataclass(frozen=True)
+class TokenSettings:
+    """What a token has to say to be taken."""
+
+    #: JSON Web Key Set (RFC 7517) with the public keys in force: the current one, and the next before it is used.
+    keys: str
+    issuer: str = "wake"
+    audience: str = "wake"
+
+    @classmethod
+    def from_environment(cls) -> TokenSettings:
+        """TOKEN_KEYS, TOKEN_ISSUER, TOKEN_AUDIENCE."""
+        return cls(
+            keys=os.environ["TOKEN_KEYS"],
+            issuer=os.environ.get("TOKEN_ISSUER", cls.issuer),
+            audience=os.environ.get("TOKEN_AUDIENCE", cls.audience),
+        )
+
+
+def verify(token: str, settings: TokenSettings) -> Identity:
+    """The identity that a token vouches for.
+
+    Raises:
+        Unauthenticated: it does not; the answer does not say what was wrong.
+    """
+    if len(token) > _TOKEN_BYTES_MAX:
+        raise Unauthenticated
+    claims = jwt.JWTClaimsRegistry(
+        leeway=_LEEWAY_SECONDS,
+        iss={"essential": True, "value": settings.issuer},
+        aud={"essential": True, "value": settings.audience},
+        sub={"essential": True},
+        exp={"essential": True},
+        iat={"essential": True},
+    )
+    try:
+        decoded = jwt.decode(token, _key_set(settings.keys), algorithms=[ALGORITHM])
+        if decoded.header.get("typ") != TYPE:
+            raise Unauthenticated
+        claims.validate(decoded.claims)
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise Unauthenticated from error
+    username, role = decoded.claims["sub"], decoded.claims.get("role", "customer")
+    if not isinstance(username, str) or role not in {"customer", "admin"}:
+        raise Unauthenticated
+    return Identity(username, role)
+
+
+@lru_cache(maxsize=4)
+def _key_set(keys: str) -> KeySet:
+    return KeySet.import_key_set(json.loads(keys))
+
+
+def caller(request: Request) -> Identity:
+    """The caller of a request.
+
+    Raises:
+        Unauthenticated: 401.
+    """
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token.strip():
+        raise Unauthenticated
+    identity = verify(token.strip(), TokenSettings.from_environment())
+    correlation.current().log["caller"] = identity.username
+    return identity
+
+
+Caller = Annotated[Identity, Depends(caller)]

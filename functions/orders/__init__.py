@@ -1,0 +1,1 @@
+"""Orders: placed, then confirmed, rejected or cancelled."""

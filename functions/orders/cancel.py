@@ -1,0 +1,29 @@
+"""Cancels an order: POST /orders/{order_id}/cancel; what was captured for it is refunded by event."""
+
+from __future__ import annotations
+
+from fastapi import Response
+from fastapi.responses import JSONResponse
+
+from eventing import outbox
+from functions.app import operation
+from functions.database import InDatabase
+from functions.events import OrdersCancelled
+from functions.identity import Caller
+from functions.orders import orders
+
+app = operation(__name__)
+
+
+@app.post("/orders/{order_id}/cancel")
+async def cancel(order_id: str, caller: Caller, database: InDatabase) -> Response:
+    """Take an order back; once more changes nothing. 409 where it is rejected or expired."""
+    async with database.transaction() as transaction:
+        order = await orders.lock(transaction, order_id)
+        if not caller.may_see(order.username):
+            raise orders.UnknownOrder
+        if order.status != "cancelled":
+            order = order.move("cancelled")
+            await orders.save(transaction, order)
+            await outbox.add(transaction, OrdersCancelled(order_id=str(order.id), username=order.username).to_event())
+    return JSONResponse(order.view())

@@ -1,0 +1,86 @@
+"""An order, and the moves it can make. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from uuid import UUID
+
+import asyncpg
+
+from eventing.event import new_id, rfc3339
+from functions.errors import Conflict
+from functions.money import Money
+
+# Which status may follow which. What is missing is refused; the same status again is a repetition, and no move.
+MOVES: Mapping[str, frozenset[str]] = {
+    "placed": frozenset({"confirmed", "rejected", "cancelled", "expired"}),
+    "confirmed": frozenset({"cancelled"}),
+    "rejected": frozenset(),
+    "cancelled": frozenset(),
+    "expired": frozenset(),
+}
+
+
+class IllegalMove(Conflict):
+    """The order is no longer where this could be done."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """One order, as it is in the database."""
+
+    id: UUID
+    username: str
+    money: Money
+    payment_token: str
+    status: str
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+    @classmethod
+    def place(cls, username: str, money: Money, payment_token: str) -> Order:
+        """A new order."""
+        now = datetime.now(UTC)
+        return cls(UUID(new_id()), username, money, payment_token, "placed", 1, now, now)
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Order:
+        """The only door from the database."""
+        return cls(
+            id=row["id"],
+            username=row["username"],
+            money=Money(row["amount_minor"], row["currency"]),
+            payment_token=row["payment_token"],
+            status=row["status"],
+            version=row["version"],
+            created_at=row["created_at"],
+            updated_at=row["updated_at"],
+        )
+
+    def can(self, status: str) -> bool:
+        """Whether it may move there."""
+        return status in MOVES[self.status]
+
+    def move(self, status: str) -> Order:
+        """The order with its next status; its version is counted by the database.
+
+        Raises:
+            IllegalMove: it may not.
+        """
+        if not self.can(status):
+            raise IllegalMove(f"The order is {self.status}: it cannot be {status} any more.")
+        return replace(self, status=status, updated_at=datetime.now(UTC))
+
+    def view(self) -> dict[str, object]:
+        """The order as the API shows it."""
+        return {
+            "order_id": str(self.id),
+            "username": self.username,
+            "amount": self.money.amount,
+            "currency": self.money.currency,
+            "status": self.status,
+            "created_at": rfc3339(self.created_at),
+        }

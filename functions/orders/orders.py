@@ -1,0 +1,79 @@
+"""Orders in their database."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from eventing.queries import Queries
+from eventing.transaction import Transaction
+from functions.database import Database
+from functions.errors import NotFound, Rejected
+from functions.identity import Identity
+from functions.orders.order import Order
+
+_queries = Queries.beside(__file__)
+
+
+class UnknownOrder(NotFound):
+    """There is no such order."""
+
+
+async def insert(transaction: Transaction, order: Order) -> None:
+    """Write a new order."""
+    await transaction.execute(
+        _queries["insert"],
+        order.id,
+        order.username,
+        order.money.minor,
+        order.money.currency,
+        order.payment_token,
+        order.status,
+        order.version,
+        order.created_at,
+        order.updated_at,
+    )
+
+
+async def lock(transaction: Transaction, order_id: str) -> Order:
+    """The order, which nobody else changes until the transaction ends.
+
+    Raises:
+        UnknownOrder: there is none of this id.
+    """
+    row = await transaction.fetchrow(_queries["lock"], _uuid(order_id))
+    if row is None:
+        raise UnknownOrder
+    return Order.from_row(row)
+
+
+async def save(transaction: Transaction, order: Order) -> None:
+    """Write an order's move; it was locked, so its version is the one that was read."""
+    tag = await transaction.execute(_queries["save"], order.id, order.version, order.status, order.updated_at)
+    if tag != "UPDATE 1":
+        raise Rejected(f"order {order.id} changed while it was locked")
+
+
+async def get(database: Database, order_id: str, caller: Identity) -> Order:
+    """The order, if it is the caller's to see.
+
+    Raises:
+        UnknownOrder: there is none, or it is somebody else's, which nobody can tell apart.
+    """
+    row = await database.fetchrow(_queries["get"], _uuid(order_id))
+    if row is None or not caller.may_see(row["username"]):
+        raise UnknownOrder
+    return Order.from_row(row)
+
+
+async def page(database: Database, username: str | None, before: str | None, limit: int) -> list[Order]:
+    """Orders, the newest first: of one user or of all, older than the order *before*."""
+    rows = await database.fetch(_queries["list"], username, None if before is None else _uuid(before), limit)
+    return [Order.from_row(row) for row in rows]
+
+
+def _uuid(order_id: str) -> UUID:
+    """An order's id as the database has it; what is no id belongs to no order."""
+    try:
+        return UUID(order_id)
+    except ValueError as error:
+        raise UnknownOrder from error

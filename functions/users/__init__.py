@@ -1,0 +1,1 @@
+"""Users: who may place orders, and how they prove it."""

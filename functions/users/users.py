@@ -1,0 +1,87 @@
+"""Users in their database. Whoever is deactivated is not there."""
+
+from __future__ import annotations
+
+from eventing.queries import Queries
+from eventing.transaction import Transaction
+from functions.database import Database
+from functions.errors import Conflict, NotFound
+from functions.identity import Identity
+from functions.users.user import User
+
+_queries = Queries.beside(__file__)
+
+
+class UnknownUser(NotFound):
+    """There is no such user."""
+
+
+class NameTaken(Conflict):
+    """This username is taken."""
+
+
+async def insert(transaction: Transaction, username: str, email: str, password_hash: str) -> User:
+    """Write a new user.
+
+    Raises:
+        NameTaken: also when two ask for it at once; names of users who left stay taken.
+    """
+    row = await transaction.fetchrow(_queries["insert"], username, email, password_hash)
+    if row is None:
+        raise NameTaken
+    return User.from_row(row)
+
+
+async def find(database: Database, username: str) -> User | None:
+    """The user of this name, if there is one."""
+    row = await database.fetchrow(_queries["get"], username)
+    return None if row is None else User.from_row(row)
+
+
+async def get(database: Database, username: str, caller: Identity) -> User:
+    """The user, if it is the caller's to see.
+
+    Raises:
+        UnknownUser: there is none, or it is somebody else, which nobody can tell apart.
+    """
+    user = await find(database, username) if caller.may_see(username) else None
+    if user is None:
+        raise UnknownUser
+    return user
+
+
+async def lock(transaction: Transaction, username: str, caller: Identity) -> User:
+    """As `get`; nobody else changes the user until the transaction ends."""
+    row = await transaction.fetchrow(_queries["lock"], username) if caller.may_see(username) else None
+    if row is None:
+        raise UnknownUser
+    return User.from_row(row)
+
+
+async def save(transaction: Transaction, user: User, email: str, password_hash: str) -> User:
+    """Write what changed of a locked user; answers it with its next version."""
+    row = await transaction.fetchrow(_queries["save"], user.username, user.version, email, password_hash)
+    if row is None:
+        raise UnknownUser
+    return User.from_row(row)
+
+
+async def rehash(database: Database, user: User, password_hash: str) -> None:
+    """Replace a hash by a stronger one of the same password, unless it changed meanwhile."""
+    async with database.transaction() as transaction:
+        await transaction.execute(_queries["rehash"], user.username, user.password_hash, password_hash)
+
+
+async def deactivate(transaction: Transaction, user: User) -> None:
+    """The user can sign in no more."""
+    await transaction.execute(_queries["deactivate"], user.username)
+
+
+async def page(database: Database, after: str | None, limit: int) -> list[User]:
+    """Users by name, those that come after a name."""
+    return [User.from_row(row) for row in await database.fetch(_queries["list"], after, limit)]
+
+
+async def seed_admin(transaction: Transaction, username: str, email: str, password_hash: str) -> None:
+    """Make this user an admin with this password, new or not."""
+    await transaction.execute(_queries["seed_admin"], username, email, password_hash)
