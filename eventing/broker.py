@@ -24,9 +24,9 @@ from eventing import trigger as triggers
 from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.nats import NatsChannels
 from eventing.dispatcher import Dispatcher
+from eventing.httpclient import client
 from eventing.ingress import Ingress
 from eventing.journal import Journal
-from eventing.publisher import client
 
 _log = logging.getLogger("eventing.broker")
 _CONNECT_AGAIN_SECONDS = 0.1

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import asyncpg
 
@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _RETRY_DELAYS_SECONDS = (0.1, 0.3, 0.9)
 _BATCH = 100
 
-Pool = asyncpg.Pool[asyncpg.Record]
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 class Publishes(Protocol):

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from eventing.event import Event, to_binary
+from eventing.httpclient import client
 
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 
@@ -75,19 +76,6 @@ class Publisher:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-
-def client(*, secure: bool, timeout: httpx.Timeout, connections_max: int = 100) -> httpx.AsyncClient:
-    """A pooled HTTP client that follows no redirect and honours HTTP_PROXY and NO_PROXY.
-
-    Reading the machine's certificates takes some 15 ms of a cold start: it is done only where https is spoken.
-    """
-    return httpx.AsyncClient(
-        verify=secure,
-        timeout=timeout,
-        follow_redirects=False,
-        limits=httpx.Limits(max_connections=connections_max, max_keepalive_connections=20, keepalive_expiry=2.0),
-    )
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -69,6 +69,7 @@ class Operation(FastAPI):
         self.state.process_started = None
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
         self._any_event: AnyEventHandler | None = None
+        self.resources: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Any]]] = {}
         problems.install(self)
         self.add_api_route("/health/liveness", self._live, include_in_schema=False)
         self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
@@ -82,6 +83,10 @@ class Operation(FastAPI):
         Not: the database answers, or its outage would have every request held until it times out instead of answered.
         """
         return Response(status_code=200 if self.state.started else 503)
+
+    def opens(self, name: str, resource: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
+        """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
+        self.resources[name] = resource
 
     def on(self, *payloads: type[Payload]) -> Callable[[EventHandler], EventHandler]:
         """Register the handler of these events: `async def confirm(captured, event, database)`."""
@@ -196,23 +201,25 @@ def _payload(kind: type[Payload], event: Event) -> Payload:
 
 
 @contextlib.asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def _lifespan(app: Operation) -> AsyncIterator[None]:
     """Make what the environment names, close it in reverse."""
     url = os.environ.get("DATABASE_URL")
     database = None if url is None else Database(DatabaseSettings(url))
     publisher = Publisher.from_environment(os.environ)
     app.state.database, app.state.publisher = database, publisher
-    if database is not None:
-        await database.open()
-    app.state.started = True
-    try:
-        yield
-    finally:
-        app.state.started = False
-        if publisher is not None:
-            await publisher.close()
+    async with contextlib.AsyncExitStack() as stack:
         if database is not None:
-            await database.close()
+            await database.open()
+            stack.push_async_callback(database.close)
+        if publisher is not None:
+            stack.push_async_callback(publisher.close)
+        for name, resource in app.resources.items():
+            setattr(app.state, name, await stack.enter_async_context(resource()))
+        app.state.started = True
+        try:
+            yield
+        finally:
+            app.state.started = False
 
 
 def _begin(scope: Scope) -> Call:

@@ -85,6 +85,8 @@ class OrdersCancelled(Payload):
     TYPE = "orders.cancelled.v1"
     order_id: str
     username: str
+    amount: str
+    currency: str
 
 
 class PaymentsCaptured(Payload):

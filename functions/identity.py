@@ -20,10 +20,13 @@ from joserfc.jwk import KeySet
 from functions import correlation
 from functions.errors import Unauthenticated
 
-ALGORITHM = "EdDSA"
+ALGORITHM = "ES256"
 TYPE = "at+jwt"
 _LEEWAY_SECONDS = 30
 _TOKEN_BYTES_MAX = 4096
+
+# Lower case only, so that no two names look alike.
+USERNAME = r"^[a-z0-9][a-z0-9_-]{2,31}$"
 
 Role = Literal["customer", "admin"]
 

@@ -38,6 +38,6 @@ def configure(function: str, level: str) -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter(function))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    # Each request of a client would be a line of its own here; the call that made it has one already.
-    for noisy in ("httpx", "httpcore", "uvicorn.access"):
+    # What these say at each request and start, our own lines say better.
+    for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

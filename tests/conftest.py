@@ -18,7 +18,7 @@ MIGRATIONS = {
     "orders": (SHARED, "functions/migrations", "functions/orders/migrations"),
     "payments": (SHARED, "functions/migrations", "functions/payments/migrations"),
     "cards": ("functions/payments/cards/migrations",),
-    "deadletters": (SHARED, "functions/deadletters/migrations"),
+    "deadletters": ("functions/deadletters/migrations",),
 }
 
 

@@ -11,6 +11,7 @@ from functions.database import InDatabase
 from functions.events import OrdersCancelled
 from functions.identity import Caller
 from functions.orders import orders
+from functions.orders.order import Order
 
 app = operation(__name__)
 
@@ -25,5 +26,11 @@ async def cancel(order_id: str, caller: Caller, database: InDatabase) -> Respons
         if order.status != "cancelled":
             order = order.move("cancelled")
             await orders.save(transaction, order)
-            await outbox.add(transaction, OrdersCancelled(order_id=str(order.id), username=order.username).to_event())
+            await outbox.add(transaction, _cancelled(order).to_event())
     return JSONResponse(order.view())
+
+
+def _cancelled(order: Order) -> OrdersCancelled:
+    return OrdersCancelled(
+        order_id=str(order.id), username=order.username, amount=order.money.amount, currency=order.money.currency
+    )

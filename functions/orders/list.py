@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
 
 from functions.app import operation
 from functions.database import InDatabase
 from functions.errors import Forbidden
-from functions.identity import Caller
+from functions.identity import USERNAME, Caller
 from functions.orders import orders
 from functions.pages import LIMIT, Limit, page
 
@@ -20,7 +22,7 @@ async def list_orders(
     request: Request,
     caller: Caller,
     database: InDatabase,
-    username: str | None = None,
+    username: Annotated[str | None, Query(pattern=USERNAME, description="whose orders")] = None,
     after: str | None = None,
     limit: Limit = LIMIT,
 ) -> Response:

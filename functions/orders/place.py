@@ -15,7 +15,7 @@ from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.errors import Forbidden
 from functions.events import OrdersPlaced
-from functions.identity import Caller
+from functions.identity import USERNAME, Caller
 from functions.money import Amount, Money
 from functions.orders import orders
 from functions.orders.order import Order
@@ -24,7 +24,7 @@ from functions.orders.order import Order
 class PlaceOrder(StrictModel):
     """What is ordered: an amount, and the card processor's token that will pay it."""
 
-    username: str | None = Field(None, max_length=64)
+    username: str | None = Field(None, pattern=USERNAME)
     amount: Amount
     currency: str = Field(max_length=3)
     payment_token: str = Field(pattern=r"^[A-Za-z0-9_]{1,64}$")

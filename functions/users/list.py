@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from fastapi import Request, Response
+from typing import Annotated
+
+from fastapi import Query, Request, Response
 
 from functions.app import operation
 from functions.database import InDatabase
 from functions.errors import Forbidden
-from functions.identity import Caller
+from functions.identity import USERNAME, Caller
 from functions.pages import LIMIT, Limit, page
 from functions.users import users
+
+After = Annotated[str | None, Query(pattern=USERNAME, description="the name that the page begins behind")]
 
 app = operation(__name__)
 
@@ -17,7 +21,7 @@ app = operation(__name__)
 @app.get("/users", include_in_schema=False)
 @app.get("/users/")
 async def list_users(
-    request: Request, caller: Caller, database: InDatabase, after: str | None = None, limit: Limit = LIMIT
+    request: Request, caller: Caller, database: InDatabase, after: After = None, limit: Limit = LIMIT
 ) -> Response:
     """A page of users; `next` is where the others are."""
     if not caller.is_admin:

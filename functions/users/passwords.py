@@ -26,7 +26,11 @@ async def hash_password(password: str) -> str:
 
 async def verify(password: str, password_hash: str | None) -> bool:
     """Whether this is the password; without a hash (there is no such user) it takes as long, and it is not."""
-    kept = password_hash or await asyncio.get_running_loop().run_in_executor(_pool(), _nobody)
+    kept = (
+        password_hash
+        if password_hash is not None
+        else await asyncio.get_running_loop().run_in_executor(_pool(), _nobody)
+    )
     matches = await asyncio.get_running_loop().run_in_executor(_pool(), _verify, kept, password)
     return matches and password_hash is not None
 
@@ -38,7 +42,7 @@ def needs_rehash(password_hash: str) -> bool:
 
 @cache
 def _nobody() -> str:
-    return _hasher.hash("the password of nobody")
+    return str(_hasher.hash("the password of nobody"))
 
 
 def _verify(password_hash: str, password: str) -> bool:

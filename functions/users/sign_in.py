@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from joserfc import jwt
-from joserfc.jwk import OKPKey
+from joserfc.jwk import ECKey
 
 from eventing.event import new_id
 from functions.app import operation
@@ -36,7 +36,7 @@ class WrongCredentials(Unauthenticated):
 class SigningSettings:
     """How tokens are signed."""
 
-    #: Private JSON Web Key (RFC 7517, OKP Ed25519) whose public half is in TOKEN_KEYS.
+    #: Private JSON Web Key (RFC 7517, EC P-256) whose public half is in TOKEN_KEYS.
     key: str
     #: Seconds. Short, because a token cannot be taken back.
     lifetime_seconds: int = 600
@@ -111,5 +111,5 @@ def issue(user: User, signing: SigningSettings, tokens: TokenSettings, now: int)
 
 
 @lru_cache(maxsize=2)
-def _key(text: str) -> OKPKey:
-    return OKPKey.import_key(json.loads(text))
+def _key(text: str) -> ECKey:
+    return ECKey.import_key(json.loads(text))

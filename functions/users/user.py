@@ -10,9 +10,9 @@ import asyncpg
 from pydantic import Field
 
 from eventing.event import rfc3339
-from functions.identity import Role
+from functions.identity import USERNAME, Role
 
-Username = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{2,31}$")]
+Username = Annotated[str, Field(pattern=USERNAME)]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}$")]
 # Long ones are hashed too; a limit keeps a body from being the work of an attack.
 Password = Annotated[str, Field(min_length=10, max_length=200)]

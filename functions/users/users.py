@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from eventing.queries import Queries
 from eventing.transaction import Transaction
 from functions.database import Database
 from functions.errors import Conflict, NotFound
-from functions.identity import Identity
+from functions.identity import USERNAME, Identity
 from functions.users.user import User
 
 _queries = Queries.beside(__file__)
+_NAME = re.compile(USERNAME)
 
 
 class UnknownUser(NotFound):
@@ -34,7 +37,8 @@ async def insert(transaction: Transaction, username: str, email: str, password_h
 
 async def find(database: Database, username: str) -> User | None:
     """The user of this name, if there is one."""
-    row = await database.fetchrow(_queries["get"], username)
+    # What cannot be a name (it may hold bytes that no text in PostgreSQL can) is nobody's.
+    row = await database.fetchrow(_queries["get"], username) if _NAME.match(username) else None
     return None if row is None else User.from_row(row)
 
 
@@ -52,7 +56,8 @@ async def get(database: Database, username: str, caller: Identity) -> User:
 
 async def lock(transaction: Transaction, username: str, caller: Identity) -> User:
     """As `get`; nobody else changes the user until the transaction ends."""
-    row = await transaction.fetchrow(_queries["lock"], username) if caller.may_see(username) else None
+    may = caller.may_see(username) and _NAME.match(username)
+    row = await transaction.fetchrow(_queries["lock"], username) if may else None
     if row is None:
         raise UnknownUser
     return User.from_row(row)

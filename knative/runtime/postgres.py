@@ -24,8 +24,6 @@ SETTINGS: Mapping[str, str] = {
     # With one disk and small tables the I/O workers of PostgreSQL 18 would only cost memory.
     "io_method": "sync",
     "jit": "off",
-    # Stretching protects passwords that people choose; ours are 192 random bits, and a cold function pays for it.
-    "scram_iterations": "1",
     "log_min_messages": "warning",
     "timezone": "UTC",
     "log_timezone": "UTC",
@@ -105,7 +103,6 @@ def _create(data: Path, password_file: Path, log: Path) -> None:
             f"--username={SUPERUSER}",
             f"--pwfile={password_file}",
             "--auth=scram-sha-256",
-            "--set=scram_iterations=1",
             "--encoding=UTF8",
             "--no-locale",
             "--no-instructions",

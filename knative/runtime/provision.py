@@ -5,7 +5,7 @@ it once and keeps it in the state folder:
 
 - `wake.dev/local-database: NAME` creates the database NAME, owned by a role of that name which can reach no other, and
   fills the key `url`;
-- `wake.dev/local-signing-key: ed25519` fills `private.json` (a JWK) and `public.json` (a JWK set, RFC 7517);
+- `wake.dev/local-signing-key: es256` fills `private.json` (a JWK) and `public.json` (a JWK set, RFC 7517);
 - `wake.dev/local-password: KEY` fills KEY with a random password.
 """
 
@@ -69,8 +69,8 @@ def complete(platform: Platform, port: int, kept: Path) -> Provisions:
 def _generated(secret: Secret, present: Mapping[str, str]) -> dict[str, str]:
     made: dict[str, str] = {}
     if (kind := secret.annotations.get(SIGNING_KEY)) is not None:
-        if kind != "ed25519":
-            raise ValueError(f"Secret {secret.name}: {SIGNING_KEY} can be ed25519, not {kind}")
+        if kind != "es256":
+            raise ValueError(f"Secret {secret.name}: {SIGNING_KEY} can be es256, not {kind}")
         if "private.json" not in present:
             made |= _signing_key()
     if (key := secret.annotations.get(PASSWORD)) is not None:
@@ -79,9 +79,9 @@ def _generated(secret: Secret, present: Mapping[str, str]) -> dict[str, str]:
 
 
 def _signing_key() -> dict[str, str]:
-    from joserfc.jwk import OKPKey  # noqa: PLC0415 - cryptography is needed at the first start only.
+    from joserfc.jwk import ECKey  # noqa: PLC0415 - cryptography is needed at the first start only.
 
-    key = OKPKey.generate_key("Ed25519", {"use": "sig", "alg": "EdDSA"}, private=True, auto_kid=True)
+    key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, private=True, auto_kid=True)
     return {
         "private.json": json.dumps(key.as_dict(private=True)),
         "public.json": json.dumps({"keys": [key.as_dict(private=False)]}),

@@ -7,9 +7,7 @@ from hypothesis import strategies as st
 
 from knative.runtime.autoscaler import Decision, Observed, Scale, decide
 
-SCALE = Scale(
-    min_scale=0, stable_window_seconds=60, scale_to_zero_grace_period_seconds=30, scale_down_delay_seconds=0
-)
+SCALE = Scale(min_scale=0, stable_window_seconds=60, scale_to_zero_grace_period_seconds=30, scale_down_delay_seconds=0)
 
 
 def test_a_busy_revision_stays() -> None:

@@ -1,0 +1,1 @@
+"""Card processors: the port that payments use, and the adapters to it."""

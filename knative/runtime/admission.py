@@ -1,0 +1,541 @@
+"""Refuses what Knative's webhooks refuse, and any field that is not honoured here: loudly, at start, with its line.
+
+Sources: Knative Serving pkg/apis/serving/{k8s_validation,fieldmask,metadata_validation}.go and
+pkg/apis/autoscaling/annotation_validation.go; Knative Eventing pkg/apis/eventing/v1/*_validation.go.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from cronsim import CronSim, CronSimError
+
+from eventing import delivery, filters
+from knative.runtime.kustomize import Document, ManifestError, did_you_mean
+
+Path = tuple[str | int, ...]
+Problem = tuple[Path, str]
+
+_DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
+_DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+_GO_DURATION = re.compile(r"^(\d+(\.\d+)?(ms|s|m|h))+$")
+_RESERVED_ENV = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
+_RESERVED_PORTS = frozenset({8008, 8012, 8013, 8022, 9090, 9091})
+
+# Which fields each kind may have. `ANY` stands for whatever is below; a text is the reason why a field is refused.
+ANY: Mapping[str, Any] = {"*": None}
+_METADATA = {"name": None, "namespace": None, "labels": ANY, "annotations": ANY}
+_KEY_REF = {"name": None, "key": None, "optional": None}
+_ENV = {"name": None, "value": None, "valueFrom": {"secretKeyRef": _KEY_REF, "configMapKeyRef": _KEY_REF}}
+_ENV_FROM = {
+    "prefix": None,
+    "configMapRef": {"name": None, "optional": None},
+    "secretRef": {"name": None, "optional": None},
+}
+_SECURITY = {
+    "allowPrivilegeEscalation": None,
+    "readOnlyRootFilesystem": None,
+    "runAsNonRoot": None,
+    "runAsUser": None,
+    "runAsGroup": None,
+    "capabilities": {"drop": ANY, "add": "Knative refuses added capabilities"},
+    "seccompProfile": {"type": None},
+}
+_RESOURCES = {"requests": ANY, "limits": ANY}
+_PROBE = {
+    "httpGet": {"path": None, "port": None, "scheme": None, "httpHeaders": ANY},
+    "tcpSocket": {"port": None, "host": None},
+    "grpc": {"port": None, "service": None},
+    "initialDelaySeconds": None,
+    "periodSeconds": None,
+    "timeoutSeconds": None,
+    "successThreshold": None,
+    "failureThreshold": None,
+}
+_NEVER = "Knative refuses this field"
+_NOT_YET = "the local runtime does not honour this yet"
+_CONTAINER = {
+    "name": None,
+    "image": None,
+    "imagePullPolicy": None,
+    "command": ANY,
+    "args": ANY,
+    "workingDir": None,
+    "env": [_ENV],
+    "envFrom": [_ENV_FROM],
+    "ports": [{"containerPort": None, "name": None, "protocol": None, "hostPort": _NEVER, "hostIP": _NEVER}],
+    "readinessProbe": _PROBE,
+    "livenessProbe": _PROBE,
+    "startupProbe": _NOT_YET,
+    "resources": _RESOURCES,
+    "securityContext": _SECURITY,
+    "volumeMounts": _NOT_YET,
+    "lifecycle": _NEVER,
+    "stdin": _NEVER,
+    "stdinOnce": _NEVER,
+    "tty": _NEVER,
+    "volumeDevices": _NEVER,
+}
+_JOB_CONTAINER = {
+    name: fields for name, fields in _CONTAINER.items() if name not in {"ports", "readinessProbe", "livenessProbe"}
+}
+_POD_NEVER = dict.fromkeys(
+    [
+        "restartPolicy",
+        "terminationGracePeriodSeconds",
+        "activeDeadlineSeconds",
+        "nodeName",
+        "hostname",
+        "subdomain",
+        "priority",
+        "readinessGates",
+    ],
+    _NEVER,
+) | dict.fromkeys(
+    [
+        "affinity",
+        "nodeSelector",
+        "tolerations",
+        "topologySpreadConstraints",
+        "securityContext",
+        "hostAliases",
+        "initContainers",
+        "runtimeClassName",
+        "schedulerName",
+        "priorityClassName",
+        "dnsPolicy",
+        "dnsConfig",
+        "hostNetwork",
+        "hostPID",
+        "hostIPC",
+        "shareProcessNamespace",
+    ],
+    "Knative refuses this field unless a feature flag allows it (config-features), and the local runtime has none",
+)
+_DELIVERY = {
+    "retry": None,
+    "backoffPolicy": None,
+    "backoffDelay": None,
+    "timeout": None,
+    "deadLetterSink": {"ref": ANY, "uri": None},
+    "retryAfterMax": "Knative refuses this field unless the feature delivery-retryafter is on",
+    "format": _NOT_YET,
+}
+_DESTINATION = {"ref": {"apiVersion": None, "kind": None, "name": None, "namespace": None}, "uri": None}
+_OVERRIDES = {"extensions": ANY}
+_HEADER = {"apiVersion": None, "kind": None, "metadata": _METADATA}
+
+FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "serving.knative.dev/v1 Service": {
+        **_HEADER,
+        "spec": {
+            "template": {
+                "metadata": {"annotations": ANY, "labels": ANY, "name": _NOT_YET},
+                "spec": {
+                    "containers": [_CONTAINER],
+                    "timeoutSeconds": None,
+                    "containerConcurrency": _NOT_YET,
+                    "responseStartTimeoutSeconds": _NOT_YET,
+                    "idleTimeoutSeconds": _NOT_YET,
+                    "serviceAccountName": None,
+                    "automountServiceAccountToken": None,
+                    "enableServiceLinks": None,
+                    "imagePullSecrets": ANY,
+                    "volumes": _NOT_YET,
+                    **_POD_NEVER,
+                },
+            },
+            "traffic": _NOT_YET,
+        },
+    },
+    "eventing.knative.dev/v1 Broker": {**_HEADER, "spec": {"delivery": _DELIVERY, "config": ANY}},
+    "eventing.knative.dev/v1 Trigger": {
+        **_HEADER,
+        "spec": {
+            "broker": None,
+            "brokerRef": _NOT_YET,
+            "filter": {"attributes": ANY},
+            "filters": ANY,
+            "subscriber": _DESTINATION,
+            "delivery": _DELIVERY,
+        },
+    },
+    "sources.knative.dev/v1 PingSource": {
+        **_HEADER,
+        "spec": {
+            "schedule": None,
+            "timezone": None,
+            "contentType": None,
+            "data": None,
+            "dataBase64": None,
+            "sink": _DESTINATION,
+            "ceOverrides": _OVERRIDES,
+        },
+    },
+    "sources.knative.dev/v1 SinkBinding": {
+        **_HEADER,
+        "spec": {
+            "subject": {
+                "apiVersion": None,
+                "kind": None,
+                "name": None,
+                "namespace": None,
+                "selector": {"matchLabels": ANY, "matchExpressions": _NOT_YET},
+            },
+            "sink": _DESTINATION,
+            "ceOverrides": _OVERRIDES,
+        },
+    },
+    "gateway.networking.k8s.io/v1 Gateway": {**_HEADER, "spec": ANY},
+    "gateway.networking.k8s.io/v1 HTTPRoute": {
+        **_HEADER,
+        "spec": {
+            "parentRefs": ANY,
+            "hostnames": ANY,
+            "rules": [
+                {
+                    "name": None,
+                    "matches": [
+                        {
+                            "method": None,
+                            "path": {"type": None, "value": None},
+                            "headers": _NOT_YET,
+                            "queryParams": _NOT_YET,
+                        }
+                    ],
+                    "filters": [{"type": None, "urlRewrite": {"hostname": None, "path": _NOT_YET}}],
+                    "backendRefs": ANY,
+                    "timeouts": _NOT_YET,
+                }
+            ],
+        },
+    },
+    "batch/v1 Job": {
+        **_HEADER,
+        "spec": {
+            "backoffLimit": None,
+            "ttlSecondsAfterFinished": None,
+            "template": {
+                "metadata": ANY,
+                "spec": {
+                    "restartPolicy": None,
+                    "serviceAccountName": None,
+                    "automountServiceAccountToken": None,
+                    "initContainers": [_JOB_CONTAINER],
+                    "containers": [_JOB_CONTAINER],
+                    "volumes": _NOT_YET,
+                },
+            },
+        },
+    },
+    "v1 ConfigMap": {**_HEADER, "data": ANY},
+    "v1 Secret": {**_HEADER, "type": None, "data": ANY, "stringData": ANY},
+}
+
+
+def check(documents: Iterable[Document]) -> list[ManifestError]:
+    """Everything that is wrong with these documents, in their order."""
+    errors: list[ManifestError] = []
+    seen: set[tuple[str, str, str]] = set()
+    for document in documents:
+        errors += [document.error(path, reason) for path, reason in problems(document)]
+        identity = (_type(document), document.namespace, document.name)
+        if identity in seen:
+            errors.append(document.error(("metadata", "name"), f"there are two of this {document.kind}"))
+        seen.add(identity)
+    return errors
+
+
+def problems(document: Document) -> Iterator[Problem]:
+    """What is wrong with one document, field by field."""
+    kind = _type(document)
+    fields = FIELDS.get(kind)
+    if fields is None:
+        hint = did_you_mean(kind, FIELDS)
+        yield ("kind",), f"{kind} is not supported by the local runtime{hint}"
+        return
+    name = document.name
+    if not name or not _DNS_NAME.match(name):
+        yield ("metadata", "name"), "a name is lower-case letters, digits and hyphens"
+    found = list(_unknown(document.body, fields, ()))
+    yield from found
+    if not found:
+        # Fields that should not be there would only make the others' checks stumble.
+        yield from _CHECKS.get(kind, _nothing)(document.body)
+
+
+def _type(document: Document) -> str:
+    return f"{document.body.get('apiVersion', '')} {document.kind}"
+
+
+def _nothing(_: Mapping[str, Any]) -> Iterator[Problem]:
+    return iter(())
+
+
+def _unknown(value: Any, fields: Any, path: Path) -> Iterator[Problem]:
+    """Fields that no one knows, or that are refused with a reason of their own; and objects that are none."""
+    if isinstance(fields, str):
+        yield path, fields
+    elif isinstance(fields, list):
+        if not isinstance(value, list):
+            yield path, "this has to be a list"
+            return
+        for index, one in enumerate(value):
+            yield from _unknown(one, fields[0], (*path, index))
+    elif isinstance(fields, Mapping) and fields is not ANY:
+        if value is None:
+            return
+        if not isinstance(value, Mapping):
+            yield path, "this has to be an object"
+            return
+        for name, one in value.items():
+            if name not in fields:
+                yield (*path, name), f"there is no such field{did_you_mean(name, fields)}"
+            else:
+                yield from _unknown(one, fields[name], (*path, name))
+
+
+def _check_service(body: Mapping[str, Any]) -> Iterator[Problem]:
+    if not _DNS_LABEL.match(str(body["metadata"]["name"])):
+        yield (
+            ("metadata", "name"),
+            "a Service's name is a DNS label (RFC 1035): it begins with a letter, at most 63 long",
+        )
+    for name in body["metadata"].get("annotations") or {}:
+        if name.startswith("autoscaling.knative.dev/"):
+            yield ("metadata", "annotations", name), "this belongs to spec.template.metadata.annotations"
+    template = (body.get("spec") or {}).get("template") or {}
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    yield from _check_autoscaling(annotations, ("spec", "template", "metadata", "annotations"))
+    spec = template.get("spec") or {}
+    path: Path = ("spec", "template", "spec")
+    timeout = spec.get("timeoutSeconds", "300")
+    if not _whole(timeout, 0, 600):
+        yield (*path, "timeoutSeconds"), "this has to be a whole number from 0 to 600"
+    containers = spec.get("containers") or []
+    if not containers:
+        yield (*path, "containers"), "a Service has a container"
+    if len(containers) > 1:
+        yield (*path, "containers"), _NOT_YET + ": several containers"
+    for index, container in enumerate(containers):
+        yield from _check_container(container, (*path, "containers", index))
+
+
+def _check_container(container: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    if container.get("name") == "queue-proxy":
+        yield (*path, "name"), "this name is Knative's own"
+    if not container.get("image"):
+        yield (*path, "image"), "a container has an image"
+    for index, variable in enumerate(container.get("env") or ()):
+        if variable.get("name") in _RESERVED_ENV:
+            yield (*path, "env", index, "name"), f"{variable['name']} is set by Knative"
+        if not variable.get("name"):
+            yield (*path, "env", index), "a variable has a name"
+    ports = container.get("ports") or []
+    if len(ports) > 1:
+        yield (*path, "ports"), "Knative takes one port"
+    for index, port in enumerate(ports):
+        where = (*path, "ports", index)
+        if port.get("name", "") not in {"", "h2c", "http1"}:
+            yield (*where, "name"), "a port's name is h2c, http1 or empty"
+        if port.get("containerPort") in _RESERVED_PORTS:
+            yield (*where, "containerPort"), "this port is Knative's own"
+        if not _whole(port.get("containerPort", 8080), 1, 65535):
+            yield (*where, "containerPort"), "a port is a number from 1 to 65535"
+        if port.get("protocol", "TCP") != "TCP":
+            yield (*where, "protocol"), "Knative takes TCP only"
+    for name in ("readinessProbe", "livenessProbe"):
+        probe = container.get(name)
+        if probe is not None and len({"httpGet", "tcpSocket", "grpc"} & set(probe)) != 1:
+            yield (*path, name), "a probe has exactly one of httpGet, tcpSocket, grpc"
+
+
+def _check_autoscaling(annotations: Mapping[str, Any], path: Path) -> Iterator[Problem]:
+    """Ranges of annotation_validation.go; those that change nothing here below two replicas are let pass."""
+    for name, value in annotations.items():
+        if not name.startswith("autoscaling.knative.dev/"):
+            continue
+        short = name.partition("/")[2]
+        rule = _AUTOSCALING.get(short)
+        if not isinstance(value, str):
+            yield (*path, name), "an annotation's value is text: put it in quotes"
+        elif rule is None:
+            yield (*path, name), f"there is no such annotation{did_you_mean(short, _AUTOSCALING)}"
+        elif (reason := rule(value)) is not None:
+            yield (*path, name), reason
+    low, high = (str(annotations.get(f"autoscaling.knative.dev/{name}", "0")) for name in ("min-scale", "max-scale"))
+    if low.isdigit() and high.isdigit() and 0 < int(high) < int(low):
+        yield (*path, "autoscaling.knative.dev/max-scale"), "max-scale is less than min-scale"
+
+
+def _number(low: float, high: float = float("inf")) -> Callable[[str], str | None]:
+    def rule(text: str) -> str | None:
+        try:
+            value = float(text)
+        except ValueError:
+            return "this has to be a number"
+        return None if low <= value <= high else f"this has to be from {low:g} to {high:g}"
+
+    return rule
+
+
+def _count(low: int) -> Callable[[str], str | None]:
+    return lambda text: (
+        None if text.isdigit() and int(text) >= low else f"this has to be a whole number, at least {low}"
+    )
+
+
+def _seconds(low: float, high: float) -> Callable[[str], str | None]:
+    def rule(text: str) -> str | None:
+        if not _GO_DURATION.match(text):
+            return "this has to be a duration such as 30s"
+        units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+        value = sum(float(part[1]) * units[part[2]] for part in re.finditer(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text))
+        return None if low <= value <= high else f"this has to be from {low:g}s to {high:g}s"
+
+    return rule
+
+
+def _one_of(*names: str) -> Callable[[str], str | None]:
+    return lambda text: None if text in names else f"this has to be one of {', '.join(names)}"
+
+
+_AUTOSCALING: Mapping[str, Callable[[str], str | None]] = {
+    "class": _one_of("kpa.autoscaling.knative.dev", "hpa.autoscaling.knative.dev"),
+    "metric": _one_of("concurrency", "rps", "cpu", "memory"),
+    "target": _number(0.01),
+    "target-utilization-percentage": _number(1, 100),
+    "min-scale": _count(0),
+    "max-scale": _count(0),
+    "initial-scale": _count(1),
+    "activation-scale": _count(2),
+    "window": _seconds(6, 3600),
+    "panic-window-percentage": _number(1, 100),
+    "panic-threshold-percentage": _number(110, 1000),
+    "target-burst-capacity": _number(-1),
+    "scale-down-delay": _seconds(0, 3600),
+    "scale-to-zero-pod-retention-period": _seconds(0, 3600),
+    "metric-aggregation-algorithm": _one_of("linear", "weighted-exponential"),
+}
+
+
+def _whole(value: Any, low: int, high: int) -> bool:
+    return str(value).isdigit() and low <= int(str(value)) <= high
+
+
+def _check_delivery(spec: Mapping[str, Any]) -> Iterator[Problem]:
+    if "delivery" in spec:
+        try:
+            delivery.parse_delivery(spec["delivery"] or {})
+        except delivery.InvalidDelivery as error:
+            field = str(error).partition(" ")[0].partition(".")[2]
+            yield ("spec", "delivery", field), str(error)
+
+
+def _check_broker(body: Mapping[str, Any]) -> Iterator[Problem]:
+    yield from _check_delivery(body.get("spec") or {})
+
+
+def _check_trigger(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    if not spec.get("broker"):
+        yield ("spec", "broker"), "a Trigger names its Broker"
+    yield from _check_destination(spec.get("subscriber"), ("spec", "subscriber"))
+    yield from _check_delivery(spec)
+    try:
+        filters.compile_filters(spec)
+    except filters.InvalidFilter as error:
+        yield ("spec", "filters" if spec.get("filters") else "filter"), str(error)
+
+
+def _check_ping_source(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    schedule = str(spec.get("schedule", "* * * * *"))
+    if schedule.startswith("@every"):
+        yield ("spec", "schedule"), "Knative takes no @every"
+    elif not schedule.startswith("@"):
+        try:
+            CronSim(schedule, _EPOCH)
+        except CronSimError as error:
+            yield ("spec", "schedule"), f"this is no schedule: {error}"
+    if "data" in spec and "dataBase64" in spec:
+        yield ("spec", "data"), "data or dataBase64, not both"
+    if spec.get("contentType", "") == "application/json" and "data" in spec:
+        try:
+            json.loads(str(spec["data"]))
+        except ValueError:
+            yield ("spec", "data"), "this is not JSON, which contentType says it is"
+    yield from _check_destination(spec.get("sink"), ("spec", "sink"))
+
+
+def _check_sink_binding(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    subject = spec.get("subject") or {}
+    if ("name" in subject) == ("selector" in subject):
+        yield ("spec", "subject"), "a subject has a name or a selector, not both"
+    yield from _check_destination(spec.get("sink"), ("spec", "sink"))
+
+
+def _check_destination(destination: Any, path: Path) -> Iterator[Problem]:
+    if not isinstance(destination, Mapping) or not destination:
+        yield path, "this has to have a ref or a uri"
+        return
+    uri = destination.get("uri")
+    if "ref" in destination:
+        if uri is not None and not str(uri).startswith("/"):
+            yield (*path, "uri"), "beside a ref the uri is relative: it begins with /"
+        kind = (destination["ref"] or {}).get("kind")
+        if kind not in {"Service", "Broker"}:
+            yield (*path, "ref", "kind"), f"{kind} is not supported by the local runtime; Service and Broker are"
+    elif not re.match(r"^https?://[^/]+", str(uri)):
+        yield (*path, "uri"), "this has to be an absolute http(s) URL"
+
+
+def _check_route(body: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, rule in enumerate((body.get("spec") or {}).get("rules") or ()):
+        path: Path = ("spec", "rules", index)
+        rewrites = [one for one in rule.get("filters") or () if one.get("type") == "URLRewrite"]
+        if len(rewrites) != 1 or not re.match(
+            r"^[a-z0-9-]+\.[a-z0-9-]+\.svc(\.cluster\.local)?$", str(rewrites[0].get("urlRewrite", {}).get("hostname"))
+        ):
+            yield (*path, "filters"), "a rule has one URLRewrite, to the cluster-local hostname of a Service"
+        for number, match in enumerate(rule.get("matches") or ()):
+            where = (*path, "matches", number, "path")
+            if (match.get("path") or {}).get("type", "PathPrefix") not in {"Exact", "PathPrefix"}:
+                yield (*where, "type"), "Exact and PathPrefix are supported"
+            if not str((match.get("path") or {}).get("value", "")).startswith("/"):
+                yield (*where, "value"), "a path begins with /"
+
+
+def _check_job(body: Mapping[str, Any]) -> Iterator[Problem]:
+    pod = ((body.get("spec") or {}).get("template") or {}).get("spec") or {}
+    if pod.get("restartPolicy") not in {"Never", "OnFailure"}:
+        yield ("spec", "template", "spec", "restartPolicy"), "a Job's restartPolicy is Never or OnFailure"
+    for kind in ("initContainers", "containers"):
+        for index, container in enumerate(pod.get(kind) or ()):
+            if not container.get("command"):
+                reason = "the local runtime needs the command: it has no image to ask"
+                yield ("spec", "template", "spec", kind, index, "command"), reason
+
+
+def _check_config_map(body: Mapping[str, Any]) -> Iterator[Problem]:
+    for name, value in (body.get("data") or {}).items():
+        if not isinstance(value, str):
+            yield ("data", name), "a ConfigMap holds text: put it in quotes"
+
+
+_EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+_CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Problem]]] = {
+    "serving.knative.dev/v1 Service": _check_service,
+    "eventing.knative.dev/v1 Broker": _check_broker,
+    "eventing.knative.dev/v1 Trigger": _check_trigger,
+    "sources.knative.dev/v1 PingSource": _check_ping_source,
+    "sources.knative.dev/v1 SinkBinding": _check_sink_binding,
+    "gateway.networking.k8s.io/v1 HTTPRoute": _check_route,
+    "batch/v1 Job": _check_job,
+    "v1 ConfigMap": _check_config_map,
+}

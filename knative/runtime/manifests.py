@@ -1,0 +1,341 @@
+"""From YAML documents to a Platform: what refers to what is resolved, and what refers to nothing is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from knative.runtime import admission
+from knative.runtime.addresses import destination_of
+from knative.runtime.kustomize import Document, ManifestError, ManifestErrors, build
+from knative.runtime.resources import (
+    AutoscalerDefaults,
+    Broker,
+    ConfigMap,
+    Container,
+    Destination,
+    EnvironmentFrom,
+    Job,
+    PingSource,
+    Platform,
+    Route,
+    RouteMatch,
+    Secret,
+    Service,
+    Trigger,
+    Variable,
+)
+
+_GO_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
+_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_TIMEOUT_SECONDS = 300
+_AUTOSCALING = "autoscaling.knative.dev"
+
+
+def load(folder: Path) -> Platform:
+    """The platform of a kustomization folder.
+
+    Raises:
+        ManifestErrors: with everything that Knative would refuse, that is not honoured here, or that leads nowhere.
+    """
+    documents = build(folder)
+    errors = admission.check(documents)
+    if errors:
+        raise ManifestErrors(errors)
+    return platform(documents)
+
+
+def platform(documents: Iterable[Document]) -> Platform:
+    """The platform of documents that were admitted.
+
+    Raises:
+        ManifestErrors: references that lead nowhere.
+    """
+    documents = list(documents)
+    by_kind: dict[str, list[Document]] = {}
+    for one in documents:
+        by_kind.setdefault(_kind(one), []).append(one)
+    bindings = by_kind.get("SinkBinding", [])
+    services = {_key(one): _service(one, bindings) for one in by_kind.get("Service", [])}
+    config_maps = {_key(one): _config_map(one) for one in by_kind.get("ConfigMap", [])}
+    secrets = {_key(one): _secret(one) for one in by_kind.get("Secret", [])}
+    made = Platform(
+        services=services,
+        brokers=tuple(Broker(one.name, one.namespace, one.body) for one in by_kind.get("Broker", [])),
+        triggers=tuple(_trigger(one) for one in by_kind.get("Trigger", [])),
+        ping_sources=tuple(_ping_source(one) for one in by_kind.get("PingSource", [])),
+        jobs=tuple(_job(one) for one in by_kind.get("Job", [])),
+        routes=tuple(route for one in by_kind.get("HTTPRoute", []) for route in _routes(one)),
+        config_maps=config_maps,
+        secrets=secrets,
+        autoscaler=_autoscaler(config_maps),
+        unlisted=tuple(dict.fromkeys(one.file for one in documents if one.unlisted)),
+    )
+    errors = _dangling(made, by_kind)
+    if errors:
+        raise ManifestErrors(errors)
+    return made
+
+
+def _kind(document: Document) -> str:
+    """The kind; a core Service is no Knative one."""
+    if document.kind == "Service" and not str(document.body.get("apiVersion", "")).startswith("serving."):
+        return "core Service"
+    return document.kind
+
+
+def _key(document: Document) -> tuple[str, str]:
+    return document.namespace, document.name
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def go_duration_seconds(text: str) -> float:
+    """Seconds of a Go duration such as "10s" or "1m30s", as Knative's annotations and ConfigMaps have them.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if text == "0":
+        return 0.0
+    parts = list(_GO_DURATION.finditer(text))
+    if not parts or "".join(part[0] for part in parts) != text:
+        raise ValueError(f"{text!r} is no duration such as 10s or 1m30s")
+    return sum(float(part["count"]) * _UNIT_SECONDS[part["unit"]] for part in parts)
+
+
+def _service(document: Document, bindings: Iterable[Document]) -> Service:
+    body = document.body
+    template = body["spec"]["template"]
+    annotations = (template.get("metadata") or {}).get("annotations") or {}
+    spec = template["spec"]
+    port = (spec["containers"][0].get("ports") or [{}])[0]
+    protocol: Literal["http1", "h2c"] = "h2c" if port.get("name") == "h2c" else "http1"
+    labels = body["metadata"].get("labels") or {}
+    sink, overrides = _bound(document, bindings)
+    window = annotations.get(f"{_AUTOSCALING}/window")
+    return Service(
+        name=document.name,
+        namespace=document.namespace,
+        template_key=_digest(template),
+        labels=labels,
+        annotations=annotations,
+        container=_container(spec["containers"][0]),
+        protocol=protocol,
+        cluster_local=labels.get("networking.knative.dev/visibility") == "cluster-local",
+        timeout_seconds=int(spec.get("timeoutSeconds", _TIMEOUT_SECONDS)),
+        stable_window_seconds=None if window is None else go_duration_seconds(window),
+        scale_down_delay_seconds=go_duration_seconds(annotations.get(f"{_AUTOSCALING}/scale-down-delay", "0s")),
+        min_scale=int(annotations.get(f"{_AUTOSCALING}/min-scale", "0")),
+        sink=sink,
+        ce_overrides=overrides,
+    )
+
+
+def _bound(document: Document, bindings: Iterable[Document]) -> tuple[Destination | None, Mapping[str, str]]:
+    """The sink that a SinkBinding gives this Service, and its overrides."""
+    labels = document.body["metadata"].get("labels") or {}
+    for binding in bindings:
+        spec = binding.body["spec"]
+        subject = spec["subject"]
+        wanted = ((subject.get("selector") or {}).get("matchLabels")) or {}
+        named = subject.get("name") == document.name
+        if (
+            subject.get("kind") == "Service"
+            and binding.namespace == document.namespace
+            and (named or (wanted and wanted.items() <= labels.items()))
+        ):
+            overrides = (spec.get("ceOverrides") or {}).get("extensions") or {}
+            return destination_of(spec["sink"], binding.namespace), overrides
+    return None, {}
+
+
+def _container(body: Mapping[str, Any]) -> Container:
+    return Container(
+        name=body.get("name", "user-container"),
+        image=body.get("image", ""),
+        command=tuple(map(str, body.get("command") or ())),
+        args=tuple(map(str, body.get("args") or ())),
+        working_directory=body.get("workingDir"),
+        variables=tuple(_variable(one) for one in body.get("env") or ()),
+        environment_from=tuple(_environment_from(one) for one in body.get("envFrom") or ()),
+    )
+
+
+def _variable(body: Mapping[str, Any]) -> Variable:
+    source = body.get("valueFrom") or {}
+    secret, config_map = source.get("secretKeyRef"), source.get("configMapKeyRef")
+    return Variable(
+        name=body["name"],
+        value=None if source else str(body.get("value", "")),
+        secret=None if secret is None else (secret["name"], secret["key"]),
+        config_map=None if config_map is None else (config_map["name"], config_map["key"]),
+        optional=bool((secret or config_map or {}).get("optional", False)),
+    )
+
+
+def _environment_from(body: Mapping[str, Any]) -> EnvironmentFrom:
+    secret, config_map = body.get("secretRef"), body.get("configMapRef")
+    return EnvironmentFrom(
+        config_map=None if config_map is None else config_map["name"],
+        secret=None if secret is None else secret["name"],
+        prefix=body.get("prefix", ""),
+        optional=bool((secret or config_map or {}).get("optional", False)),
+    )
+
+
+def _trigger(document: Document) -> Trigger:
+    spec = document.body["spec"]
+    return Trigger(
+        name=document.name,
+        namespace=document.namespace,
+        broker=spec["broker"],
+        body=document.body,
+        subscriber=destination_of(spec["subscriber"], document.namespace),
+    )
+
+
+def _ping_source(document: Document) -> PingSource:
+    spec = document.body["spec"]
+    data = base64.b64decode(spec["dataBase64"]) if "dataBase64" in spec else str(spec.get("data", "")).encode()
+    return PingSource(
+        name=document.name,
+        namespace=document.namespace,
+        schedule=spec.get("schedule", "* * * * *"),
+        timezone=spec.get("timezone"),
+        content_type=spec.get("contentType", "application/json"),
+        data=data,
+        sink=destination_of(spec["sink"], document.namespace),
+        ce_overrides=(spec.get("ceOverrides") or {}).get("extensions") or {},
+    )
+
+
+def _job(document: Document) -> Job:
+    spec = document.body["spec"]
+    pod = spec["template"]["spec"]
+    return Job(
+        name=document.name,
+        namespace=document.namespace,
+        init_containers=tuple(_container(one) for one in pod.get("initContainers") or ()),
+        containers=tuple(_container(one) for one in pod["containers"]),
+        backoff_limit=int(spec.get("backoffLimit", 6)),
+        template_key=_digest(spec["template"]),
+    )
+
+
+def _routes(document: Document) -> Iterable[Route]:
+    """Each rule of an HTTPRoute; the hostname that it rewrites to says which Service is meant."""
+    spec = document.body["spec"]
+    for rule in spec["rules"]:
+        hostname = next(
+            one["urlRewrite"]["hostname"] for one in rule.get("filters") or () if one.get("type") == "URLRewrite"
+        )
+        name, namespace = hostname.split(".")[:2]
+        yield Route(
+            name=document.name,
+            hostnames=tuple(spec.get("hostnames") or ()),
+            matches=tuple(
+                RouteMatch(one.get("method"), one["path"].get("type", "PathPrefix"), one["path"]["value"])
+                for one in rule["matches"]
+            ),
+            service=(namespace, name),
+        )
+
+
+def _config_map(document: Document) -> ConfigMap:
+    return ConfigMap(
+        document.name, document.namespace, {key: str(value) for key, value in (document.body.get("data") or {}).items()}
+    )
+
+
+def _secret(document: Document) -> Secret:
+    body = document.body
+    decoded = {key: base64.b64decode(value).decode() for key, value in (body.get("data") or {}).items()}
+    decoded |= {key: str(value) for key, value in (body.get("stringData") or {}).items()}
+    return Secret(document.name, document.namespace, decoded, (body.get("metadata") or {}).get("annotations") or {})
+
+
+def _autoscaler(config_maps: Mapping[tuple[str, str], ConfigMap]) -> AutoscalerDefaults:
+    found = config_maps.get(("knative-serving", "config-autoscaler"))
+    data = {} if found is None else found.data
+    defaults = AutoscalerDefaults()
+    window, grace = data.get("stable-window"), data.get("scale-to-zero-grace-period")
+    return AutoscalerDefaults(
+        defaults.stable_window_seconds if window is None else go_duration_seconds(window),
+        defaults.scale_to_zero_grace_period_seconds if grace is None else go_duration_seconds(grace),
+    )
+
+
+def _dangling(made: Platform, by_kind: Mapping[str, list[Document]]) -> list[ManifestError]:
+    """References that lead nowhere."""
+    errors: list[ManifestError] = []
+    brokers = {(one.namespace, one.name) for one in made.brokers}
+
+    def check(document: Document, path: tuple[str | int, ...], destination: Destination | None) -> None:
+        if destination is None or destination.kind is None:
+            return
+        known = brokers if destination.kind == "Broker" else made.services
+        if (destination.namespace, destination.name) not in known:
+            where = f"{destination.namespace}/{destination.name}"
+            errors.append(document.error(path, f"there is no {destination.kind} {where}"))
+
+    for document in by_kind.get("Trigger", []):
+        spec = document.body["spec"]
+        if (document.namespace, spec["broker"]) not in brokers:
+            errors.append(document.error(("spec", "broker"), f"there is no Broker {spec['broker']}"))
+        check(document, ("spec", "subscriber"), destination_of(spec["subscriber"], document.namespace))
+    for document in [*by_kind.get("Broker", []), *by_kind.get("Trigger", [])]:
+        sink = ((document.body.get("spec") or {}).get("delivery") or {}).get("deadLetterSink")
+        if sink:
+            check(document, ("spec", "delivery", "deadLetterSink"), destination_of(sink, document.namespace))
+    for document in [*by_kind.get("PingSource", []), *by_kind.get("SinkBinding", [])]:
+        check(document, ("spec", "sink"), destination_of(document.body["spec"]["sink"], document.namespace))
+    errors += [
+        document.error(("spec", "rules"), f"there is no Service {'/'.join(route.service)}")
+        for document in by_kind.get("HTTPRoute", [])
+        for route in _routes(document)
+        if route.service not in made.services
+    ]
+    for document in by_kind.get("Service", []):
+        errors += _missing_values(document, made.services[_key(document)].container, made, _CONTAINER)
+    for document, job in zip(by_kind.get("Job", []), made.jobs, strict=True):
+        for kind, containers in (("initContainers", job.init_containers), ("containers", job.containers)):
+            for index, container in enumerate(containers):
+                errors += _missing_values(document, container, made, ("spec", "template", "spec", kind, index))
+    return errors
+
+
+_CONTAINER = ("spec", "template", "spec", "containers", 0)
+
+
+def _missing_values(
+    document: Document, container: Container, made: Platform, path: tuple[str | int, ...]
+) -> list[ManifestError]:
+    errors = []
+    for index, variable in enumerate(container.variables):
+        for kind, reference, known in (
+            ("Secret", variable.secret, made.secrets),
+            ("ConfigMap", variable.config_map, made.config_maps),
+        ):
+            if reference is not None and not variable.optional and (document.namespace, reference[0]) not in known:
+                errors.append(document.error((*path, "env", index), f"there is no {kind} {reference[0]}"))
+    for index, source in enumerate(container.environment_from):
+        if source.optional:
+            continue
+        missing = (
+            ("ConfigMap", source.config_map)
+            if source.config_map is not None and (document.namespace, source.config_map) not in made.config_maps
+            else ("Secret", source.secret)
+            if source.secret is not None and (document.namespace, source.secret) not in made.secrets
+            else None
+        )
+        if missing is not None:
+            errors.append(document.error((*path, "envFrom", index), f"there is no {missing[0]} {missing[1]}"))
+    return errors

@@ -1,0 +1,183 @@
+"""What the manifests say, as the rest of the runtime reads it: frozen, with defaults filled in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable: a value, or a key of a Secret or ConfigMap (name, key)."""
+
+    name: str
+    value: str | None
+    secret: Key | None
+    config_map: Key | None
+    optional: bool
+
+
+@dataclass(frozen=True)
+class EnvironmentFrom:
+    """All keys of a ConfigMap or a Secret as variables."""
+
+    config_map: str | None
+    secret: str | None
+    prefix: str
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Container:
+    """What runs, and with which environment."""
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    working_directory: str | None
+    variables: tuple[Variable, ...]
+    environment_from: tuple[EnvironmentFrom, ...]
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where events go: an object by reference (with a relative path), or a URL."""
+
+    uri: str | None
+    kind: str | None
+    name: str | None
+    namespace: str | None
+    path: str | None
+
+
+@dataclass(frozen=True)
+class Service:
+    """A Knative Service. `annotations` are its template's; `sink` and `ce_overrides` come from a SinkBinding."""
+
+    name: str
+    namespace: str
+    template_key: str
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    container: Container
+    protocol: Literal["http1", "h2c"]
+    cluster_local: bool
+    timeout_seconds: int
+    stable_window_seconds: float | None
+    scale_down_delay_seconds: float
+    min_scale: int
+    sink: Destination | None
+    ce_overrides: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Broker:
+    """A Broker and its object."""
+
+    name: str
+    namespace: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Trigger:
+    """A Trigger, its object, and where its events and dead letters go."""
+
+    name: str
+    namespace: str
+    broker: str
+    body: Mapping[str, Any]
+    subscriber: Destination
+
+
+@dataclass(frozen=True)
+class PingSource:
+    """An event on a schedule (five cron fields, or six with seconds first)."""
+
+    name: str
+    namespace: str
+    schedule: str
+    timezone: str | None
+    content_type: str
+    data: bytes
+    sink: Destination
+    ce_overrides: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A batch/v1 Job: its init containers in turn, then its containers."""
+
+    name: str
+    namespace: str
+    init_containers: tuple[Container, ...]
+    containers: tuple[Container, ...]
+    backoff_limit: int
+    template_key: str
+
+
+@dataclass(frozen=True)
+class RouteMatch:
+    """Which requests a route is for; without a method, all."""
+
+    method: str | None
+    kind: Literal["Exact", "PathPrefix"]
+    value: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """Requests that go to a Service (namespace, name)."""
+
+    name: str
+    hostnames: tuple[str, ...]
+    matches: tuple[RouteMatch, ...]
+    service: Key
+
+
+@dataclass(frozen=True)
+class ConfigMap:
+    """A ConfigMap."""
+
+    name: str
+    namespace: str
+    data: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Secret:
+    """A Secret, decoded; annotations may ask the runtime to fulfil it."""
+
+    name: str
+    namespace: str
+    data: Mapping[str, str]
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class AutoscalerDefaults:
+    """What config-autoscaler says; the defaults are Knative's, in seconds."""
+
+    stable_window_seconds: float = 60.0
+    scale_to_zero_grace_period_seconds: float = 30.0
+
+
+@dataclass(frozen=True)
+class Platform:
+    """All of it. Services, ConfigMaps and Secrets by (namespace, name)."""
+
+    services: Mapping[Key, Service]
+    brokers: tuple[Broker, ...]
+    triggers: tuple[Trigger, ...]
+    ping_sources: tuple[PingSource, ...]
+    jobs: tuple[Job, ...]
+    routes: tuple[Route, ...]
+    config_maps: Mapping[Key, ConfigMap]
+    secrets: Mapping[Key, Secret]
+    autoscaler: AutoscalerDefaults
+    unlisted: tuple[Path, ...]
