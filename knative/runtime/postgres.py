@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from knative.runtime import child, programs
+from knative.runtime.state import runs
 
 SUPERUSER = "postgres"
 MAJOR_VERSION = "18"
@@ -81,6 +82,7 @@ def start(folder: Path, port: int, log: Path, settings: Mapping[str, str] | None
             f"{data} was written by PostgreSQL {version}, this is {MAJOR_VERSION}: "
             "dump it with the old version, or `wake reset` to start empty"
         )
+    _forget_dead_server(data / "postmaster.pid")
     options = [f"--{name}={value}" for name, value in {**SETTINGS, **(settings or {})}.items()]
     process = child.start(
         [programs.find("postgres"), "-D", str(data), f"--port={port}", *options],
@@ -116,6 +118,21 @@ def _create(data: Path, password_file: Path, log: Path) -> None:
             "As root it needs user namespaces: where they are switched off, run Wake as an ordinary user"
         )
     unfinished.rename(data)
+
+
+def _forget_dead_server(status: Path) -> None:
+    """Remove the lock of a server that is no more.
+
+    PostgreSQL takes any process of that number for its own, also one that is dead and was never waited for, which is
+    what a killed server is under an init that reaps nothing (many containers). The state folder's lock is ours, so no
+    other server runs on this data.
+    """
+    try:
+        pid = int(status.read_text().splitlines()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    if not runs(pid):
+        status.unlink()
 
 
 def _is_ready(status: Path, pid: int) -> bool:

@@ -100,7 +100,7 @@ class Revision:
         self._ended.clear()
         try:
             self.pid = await self.fork_server().start(self.command, self.listener, self.log, self._exited)
-        except child.StartFailed:
+        except (child.StartFailed, OSError):
             self._exited(1)
         self.changed()
 

@@ -116,7 +116,7 @@ class State:
                     os.kill(pid, signal.SIGKILL)
                     killed.append(pid)
         deadline = time.monotonic() + 5
-        while any(_exists(pid) for pid in killed) and time.monotonic() < deadline:
+        while any(runs(pid) for pid in killed) and time.monotonic() < deadline:
             time.sleep(0.01)
 
 
@@ -130,10 +130,11 @@ def process_started(pid: int) -> str:
 
 
 def _lives(pid: int, started: str) -> bool:
-    return _exists(pid) and process_started(pid) == started
+    return runs(pid) and process_started(pid) == started
 
 
-def _exists(pid: int) -> bool:
+def runs(pid: int) -> bool:
+    """Whether a process of this number runs; one that is dead and only not waited for (a zombie) does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -52,6 +52,9 @@ class Supervisor:
         # Not in a thread: a child dies with the thread that started it (see child.py).
         self._servers[name] = server = start()
         await asyncio.to_thread(server.wait_until_ready)
+        if name not in self._servers:
+            # Another part's start failed meanwhile, and this one was stopped with the rest.
+            return
         self._changed()
         self._watches[name] = asyncio.create_task(self._watch(name, start))
 

@@ -69,7 +69,7 @@ class Runtime:
         self._envoy: envoy.Envoy | None = None
         self._postgres: postgres.Postgres | None = None
         self._revisions: dict[tuple[str, str], Revision] = {}
-        self._started = time.time()
+        self._since = time.time()
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
@@ -77,6 +77,7 @@ class Runtime:
         self._nats_port = child.free_port()
         self._status_due = False
         self._up = False
+        self.started = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -152,7 +153,7 @@ class Runtime:
         await asyncio.gather(start_broker, self._start_serving())
         for revision in self._revisions.values():
             revision.watch()
-        self._up = True
+        self._up = self.started = True
         self._write_status()
 
     async def _start_serving(self) -> None:
@@ -262,14 +263,18 @@ class Runtime:
 
     def _write_status(self) -> None:
         self._status_due = False
-        if self._up:
+        if not self._up:
+            return
+        try:
             self._state.write_status(self._status())
+        except FileNotFoundError:
+            self._tell(f"{self._state.folder} was deleted while Wake runs on it: stop it, and start it again")
 
     def _status(self) -> Mapping[str, Any]:
         return {
             "pid": os.getpid(),
             "started": process_started(os.getpid()),
-            "since": self._started,
+            "since": self._since,
             "url": self.url,
             "broker": self._broker_ingress,
             "gateway": self._gateway,
@@ -377,7 +382,8 @@ async def up(platform: Platform, state: State, options: Options, *, after_crash:
     work = asyncio.create_task(runtime.run(after_crash=after_crash, stop=stop))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({work, stopping}, return_when=asyncio.FIRST_COMPLETED)
-    if not work.done() and not runtime._up:  # noqa: SLF001 - our own module's class; a start is cut short.
+    if not runtime.started:
+        # Asked to stop while it was starting: there is nothing in hand yet.
         work.cancel()
     stopping.cancel()
     with contextlib.suppress(asyncio.CancelledError):
