@@ -17,6 +17,8 @@ from cloudevents.core.bindings.http import HTTPMessage, to_binary_event
 from cloudevents.core.formats.base import Format
 from cloudevents.core.v1.event import CloudEvent
 
+from eventing import strictjson
+
 STRUCTURED = "application/cloudevents+json"
 
 
@@ -120,8 +122,8 @@ def to_json(event: Event) -> bytes:
     members: dict[str, Any] = dict(event.attributes)
     if event.data:
         try:
-            members["data"] = json.loads(event.data if is_json(event.datacontenttype) else b"")
-        except ValueError:
+            members["data"] = strictjson.parse(event.data if is_json(event.datacontenttype) else b"", depth_max=32)
+        except strictjson.InvalidJson:
             members["data_base64"] = base64.b64encode(event.data).decode()
     return json.dumps(members, ensure_ascii=False, separators=(",", ":")).encode()
 

@@ -165,7 +165,7 @@ class Operation(FastAPI):
             if repeated is not None:
                 await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
                 return
-            await super().__call__(scope, receive, answer)
+            await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
         finally:
             _note(scope, call, began, cold)
             await self._publish(call)

@@ -9,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Message, Receive, Scope, Send
 
 from functions.errors import FieldError, Refusal
 
@@ -63,6 +64,27 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, of_framework)
     app.add_exception_handler(RequestValidationError, validation)
     app.add_exception_handler(Exception, bug)
+
+
+def for_body_limit(scope: Scope, receive: Receive, send: Send) -> Send:
+    """A `send` in which the framework's own answer to a body that is too long, plain text, is a problem document."""
+    replaced = False
+
+    async def send_problem(message: Message) -> None:
+        nonlocal replaced
+        if replaced:
+            return
+        if message["type"] == "http.response.start" and message["status"] == 413 and _is_text(message):
+            replaced = True
+            await problem(413, HTTPStatus(413).phrase, _DETAILS[413])(scope, receive, send)
+            return
+        await send(message)
+
+    return send_problem
+
+
+def _is_text(message: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/") for name, value in message.get("headers", ()))
 
 
 _DETAILS = {

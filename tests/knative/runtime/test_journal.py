@@ -38,7 +38,7 @@ def test_what_was_set_aside_is_read_first(tmp_path: Path) -> None:
         + '\n{"time": "2026-'
     )
 
-    assert ["1", "3"] == [one["id"] for one in happenings(journal, "o-1")]
+    assert [one["id"] for one in happenings(journal, "o-1")] == ["1", "3"]
     assert len(list(lines(journal, subject=None, last=2, follow=False, as_json=True))) == 2
 
 

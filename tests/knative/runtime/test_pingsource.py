@@ -91,7 +91,7 @@ async def test_a_tick_that_is_not_taken_is_tried_again(sink: tuple[Sink, int]) -
     await Pinger(source(), f"http://127.0.0.1:{port}/", ("127.0.0.1", 1), told.append).send()
 
     ids = {line for request in one.requests for line in request.splitlines() if line.startswith("ce-id")}
-    assert (3, 1, []) == (len(one.requests), len(ids), told)
+    assert (len(one.requests), len(ids), told) == (3, 1, [])
 
 
 async def test_a_tick_that_nobody_takes_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

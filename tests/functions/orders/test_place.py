@@ -1,0 +1,197 @@
+"""orders-place: what is taken, what is refused, and what a repeated request is answered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.functions.conftest import bearer
+
+ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
+ME = bearer("ada")
+
+
+async def test_an_order_is_accepted_with_its_event(serve: Any) -> None:
+    """202, where to look, the order as placed, and orders.placed.v1 in the same transaction."""
+    served = await serve("orders.place")
+    answer = await served.client.post("/orders/", json=ORDER, headers=ME)
+    order = answer.json()
+    ((kind, data),) = await served.outbox()
+
+    assert (202, f"/orders/{order['order_id']}") == (answer.status_code, answer.headers["location"])
+    assert {**ORDER, "username": "ada", "status": "placed"}.items() >= {
+        name: order[name] for name in ("username", "amount", "currency", "status")
+    }.items()
+    assert kind == "orders.placed.v1"
+    assert data == {**ORDER, "order_id": order["order_id"], "username": "ada"}
+
+
+async def test_without_the_last_slash_it_is_the_same(serve: Any) -> None:
+    """No redirect, which a POST would not survive."""
+    served = await serve("orders.place")
+
+    assert (await served.client.post("/orders", json=ORDER, headers=ME)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "field"),
+    [
+        (b'{"amount": NaN, "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b'{"amount": Infinity, "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b'{"amount": 1e309, "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b'{"amount": 1e-999999, "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b'{"amount": 1e2, "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": 1E+2, "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": true, "currency": "EUR", "payment_token": "tok_approve"}', 422, "amount"),
+        (b'{"amount": null, "currency": "EUR", "payment_token": "tok_approve"}', 422, "amount"),
+        (b'{"amount": "0", "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "-1", "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "0.001", "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "10.5", "currency": "JPY", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "10", "currency": "XXX", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "99999999999999999999", "currency": "EUR", "payment_token": "tok_approve"}', 422, "body"),
+        (b'{"amount": "10", "currency": "EUR", "payment_token": "tok approve"}', 422, "payment_token"),
+        (b'{"amount": "10", "currency": "EUR", "payment_token": "tok_approve", "status": "confirmed"}', 422, "status"),
+        (b'{"amount": "10", "amount": "1", "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b'{"amount": "10", "currency": "EUR"}', 422, "payment_token"),
+        (b'{"amount": "10", "currency": "EUR", "payment_token": "\\ud800"}', 422, "payment_token"),
+        (b"[" * 100_000, 413, None),
+        (b"[" * 50_000, 400, None),
+        (b"", 400, None),
+        (b"   ", 400, None),
+        (b"[]", 422, "body"),
+        (b"null", 422, "body"),
+        (b'"text"', 422, "body"),
+        (b"{", 400, None),
+        (b"\xff\xfe", 400, None),
+        (b'{"amount": ' + b"9" * 5000 + b', "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
+        (b" " * 70_000, 413, None),
+    ],
+)
+async def test_a_wrong_body_is_a_4xx_that_names_the_field(
+    serve: Any, body: bytes, status: int, field: str | None
+) -> None:
+    """Never a 500, never repeated in the answer, and nothing is written."""
+    served = await serve("orders.place")
+    headers = {**ME, "content-type": "application/json"}
+    answer = await served.client.post("/orders/", content=body, headers=headers)
+    problem = answer.json()
+
+    assert (status, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+    assert {"type", "title", "status", "detail"} <= set(problem)
+    assert field in [error["field"] for error in problem.get("errors", [])] or field is None
+    assert await served.sql("SELECT 1 FROM orders") == []
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"content-type": "text/plain"},
+        {"content-type": "application/json; charset=latin-1"},
+        {"content-type": "application/json", "content-encoding": "gzip"},
+    ],
+)
+async def test_another_kind_of_body_is_415(serve: Any, headers: dict[str, str]) -> None:
+    """Another type, another character set, an encoding."""
+    served = await serve("orders.place")
+
+    assert (await served.client.post("/orders/", content=b"{}", headers={**ME, **headers})).status_code == 415
+
+
+async def test_a_number_with_the_currency_s_digits_is_taken(serve: Any) -> None:
+    """99.5 and 99.50 as JSON numbers are 99.50."""
+    served = await serve("orders.place")
+    headers = {**ME, "content-type": "application/json"}
+    body = b'{"amount": 99.5, "currency": "EUR", "payment_token": "tok_approve"}'
+
+    assert (await served.client.post("/orders/", content=body, headers=headers)).json()["amount"] == "99.50"
+
+
+async def test_only_an_admin_orders_for_another(serve: Any) -> None:
+    """403 to a customer, 202 to an admin."""
+    served = await serve("orders.place")
+    order = {**ORDER, "username": "eve"}
+
+    assert (await served.client.post("/orders/", json=order, headers=ME)).status_code == 403
+    assert (await served.client.post("/orders/", json=order, headers=bearer("root", "admin"))).json()[
+        "username"
+    ] == "eve"
+
+
+async def test_the_same_key_twice_is_one_order(serve: Any) -> None:
+    """The first answer again, marked as such; bare and quoted keys are the same."""
+    served = await serve("orders.place")
+    first = await served.client.post("/orders/", json=ORDER, headers={**ME, "idempotency-key": "k 1".replace(" ", "")})
+    again = await served.client.post("/orders/", json=ORDER, headers={**ME, "idempotency-key": '"k1"'})
+
+    assert (first.json(), 202, "true") == (again.json(), again.status_code, again.headers["idempotency-replayed"])
+    assert first.headers["location"] == again.headers["location"]
+    assert len(await served.sql("SELECT 1 FROM orders")) == 1
+
+
+async def test_a_hundred_at_once_under_one_key_are_one_order(serve: Any) -> None:
+    """One order, one event, equal answers."""
+    served = await serve("orders.place")
+    headers = {**ME, "idempotency-key": "k1"}
+    answers = await asyncio.gather(*(served.client.post("/orders/", json=ORDER, headers=headers) for _ in range(100)))
+
+    assert {answer.status_code for answer in answers} <= {202, 409, 503}
+    assert len({answer.json()["order_id"] for answer in answers if answer.status_code == 202}) == 1
+    assert len(await served.outbox()) == 1
+
+
+async def test_another_request_under_the_same_key_is_refused(serve: Any) -> None:
+    """422; somebody else's key of the same text is their own."""
+    served = await serve("orders.place")
+    key = {"idempotency-key": "k1"}
+    await served.client.post("/orders/", json=ORDER, headers={**ME, **key})
+    other = await served.client.post("/orders/", json={**ORDER, "amount": "1.00"}, headers={**ME, **key})
+    theirs = await served.client.post("/orders/", json=ORDER, headers={**bearer("eve"), **key})
+
+    assert (other.status_code, theirs.status_code) == (422, 202)
+    assert "idempotency-replayed" not in theirs.headers
+
+
+async def test_while_the_first_still_runs_the_second_is_told_to_wait(serve: Any) -> None:
+    """409 with Retry-After after two seconds of waiting for the key."""
+    served = await serve("orders.place")
+    first = await served.client.post("/orders/", json=ORDER, headers={**ME, "idempotency-key": "other"})
+    import asyncpg  # noqa: PLC0415
+
+    holder = await asyncpg.connect(served.database_url)
+    async with holder.transaction():
+        await holder.execute(
+            "INSERT INTO idempotency (subject, operation, key, fingerprint) VALUES ('ada', 'orders-place', 'held', '')"
+        )
+        answer = await served.client.post("/orders/", json=ORDER, headers={**ME, "idempotency-key": "held"})
+    await holder.close()
+
+    assert first.status_code == 202
+    assert (answer.status_code, answer.headers["retry-after"]) == (409, "1")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "\u00e9".encode().decode("latin-1"), '"open'])
+async def test_a_key_that_is_none_is_refused(serve: Any, key: str) -> None:
+    """400."""
+    served = await serve("orders.place")
+    headers = {**ME, "idempotency-key": key.encode("latin-1")}
+
+    assert (await served.client.post("/orders/", json=ORDER, headers=headers)).status_code == 400
+
+
+async def test_without_a_token_nothing_is_parsed_further(serve: Any) -> None:
+    """401."""
+    served = await serve("orders.place")
+
+    assert (await served.client.post("/orders/", json=ORDER)).status_code == 401
+
+
+async def test_a_database_that_is_away_is_a_503(serve: Any) -> None:
+    """With Retry-After; the function itself starts and answers."""
+    served = await serve("orders.place", DATABASE_URL="postgresql://nobody@127.0.0.1:9/none")
+    answer = await served.client.post("/orders/", json=ORDER, headers=ME)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert (await served.client.get("/health/readiness")).status_code == 200
