@@ -1,0 +1,327 @@
+"""The Broker as it is run: its process, a real nats-server, real subscribers over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from knative.runtime import child
+
+_namespaces = count()
+EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/wake/orders", "ce-type": "orders.placed.v1"}
+QUICK = {"retry": 2, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S"}
+
+
+@dataclass
+class Subscriber:
+    """An HTTP server that answers what it was told, then 204, and remembers what came."""
+
+    url: str = ""
+    answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
+    requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer requests on one connection."""
+        while True:
+            try:
+                head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+                return
+            headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:] if line}
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+            self.requests.append((headers, body))
+            status, extra, content = self.answers.pop(0) if self.answers else (204, {}, b"")
+            lines = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
+            length = "" if status == 204 else f"content-length: {len(content)}\r\n"
+            writer.write(f"HTTP/1.1 {status} X\r\n{lines}{length}\r\n".encode() + content)
+
+    async def until(self, number: int) -> list[tuple[dict[str, str], bytes]]:
+        """Wait for so many requests."""
+        async with asyncio.timeout(20):
+            while len(self.requests) < number:
+                await asyncio.sleep(0.002)
+        return self.requests
+
+
+@dataclass
+class Running:
+    """A Broker process."""
+
+    url: str
+    process: asyncio.subprocess.Process
+    manifest: Path
+    journal: Path
+    client: httpx.AsyncClient
+
+    def happenings(self, kind: str) -> list[dict[str, Any]]:
+        """What its journal says of a kind."""
+        lines = self.journal.read_text().splitlines() if self.journal.exists() else []
+        return [one for one in map(json.loads, lines) if one["kind"] == kind]
+
+    async def until_journal(self, kind: str, number: int = 1) -> list[dict[str, Any]]:
+        """Wait until the journal has so many of a kind."""
+        async with asyncio.timeout(20):
+            while len(found := self.happenings(kind)) < number:
+                await asyncio.sleep(0.005)
+        return found
+
+
+def documents(namespace: str, *triggers: tuple[str, str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A Broker and its Triggers: name, subscriber, rest of the spec."""
+    return [
+        {"kind": "Broker", "metadata": {"namespace": namespace, "name": "default"}, "spec": {"delivery": QUICK}},
+        *(
+            {
+                "kind": "Trigger",
+                "metadata": {"namespace": namespace, "name": name},
+                "spec": {"broker": "default", "subscriber": {"uri": url}, **spec},
+            }
+            for name, url, spec in triggers
+        ),
+    ]
+
+
+@pytest.fixture
+async def subscriber() -> AsyncIterator[Callable[[], Any]]:
+    """Makes subscribers on free ports."""
+    servers = []
+
+    async def make() -> Subscriber:
+        one = Subscriber()
+        server = await asyncio.start_server(one.take, "127.0.0.1", 0)
+        servers.append(server)
+        one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        return one
+
+    yield make
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+async def run(nats_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Starts Brokers with these documents; stopped afterwards."""
+    started: list[Running] = []
+
+    async def start(*docs: dict[str, Any]) -> Running:
+        port = child.free_port()
+        manifest, journal = tmp_path / f"broker{port}.yaml", tmp_path / f"journal{port}.jsonl"
+        manifest.write_text(yaml.safe_dump_all(docs))
+        namespace = docs[0]["metadata"]["namespace"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "eventing.broker",
+            *(f"--manifest={manifest}", f"--port={port}", f"--journal={journal}"),
+            env={**os.environ, "CHANNEL_URL": nats_url},
+        )
+        async with asyncio.timeout(20):
+            while not child.accepts("127.0.0.1", port):
+                await asyncio.sleep(0.01)
+        client = httpx.AsyncClient()
+        started.append(Running(f"http://127.0.0.1:{port}/{namespace}/default", process, manifest, journal, client))
+        return started[-1]
+
+    yield start
+    for one in started:
+        await one.client.aclose()
+        if one.process.returncode is None:
+            one.process.kill()
+            await one.process.wait()
+
+
+@pytest.fixture
+def namespace() -> str:
+    """A namespace, and so streams, of this test's own."""
+    return f"broker{next(_namespaces)}"
+
+
+async def test_an_event_reaches_every_trigger_that_wants_it(run: Any, subscriber: Any, namespace: str) -> None:
+    """202 at the ingress; binary mode, Prefer: reply, no TTL, an arrival time, the same bytes at the subscriber."""
+    wanted, other = await subscriber(), await subscriber()
+    broker = await run(
+        *documents(
+            namespace,
+            ("a", wanted.url, {"filter": {"attributes": {"type": "orders.placed.v1"}}}),
+            ("b", other.url, {"filters": [{"prefix": {"type": "users."}}]}),
+        )
+    )
+    answer = await broker.client.post(
+        broker.url, content=b'{"a": 1.0}', headers={**EVENT, "content-type": "application/json"}
+    )
+    ((headers, body),) = await wanted.until(1)
+
+    assert (202, b"") == (answer.status_code, answer.content)
+    assert (b'{"a": 1.0}', "1", "application/json", "reply") == (
+        body,
+        headers["ce-id"],
+        headers["content-type"],
+        headers["prefer"],
+    )
+    assert "ce-knativebrokerttl" not in headers
+    assert "ce-knativearrivaltime" in headers
+    assert other.requests == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("POST", "", {}, 400),
+        ("POST", "", {**EVENT, "ce-id": ""}, 400),
+        ("POST", "", {**EVENT, "ce-knativebrokerttl": "1"}, 400),
+        ("POST", "", {"content-type": "application/cloudevents-batch+json"}, 415),
+        ("GET", "", {}, 405),
+        ("OPTIONS", "", {}, 200),
+        ("POST", "x", EVENT, 404),
+    ],
+)
+async def test_the_ingress_answers_as_knative_s(
+    run: Any, namespace: str, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    """Status by status."""
+    broker = await run(*documents(namespace))
+
+    assert (await broker.client.request(method, broker.url + path, headers=headers)).status_code == status
+    assert (await broker.client.post(broker.url.rsplit("/", 2)[0] + "/", headers=EVENT)).status_code == 404
+
+
+async def test_what_fails_is_tried_again_and_then_dead_lettered(run: Any, subscriber: Any, namespace: str) -> None:
+    """Three attempts with back-off; the dead letter says where, how and what was answered."""
+    failing, sink = await subscriber(), await subscriber()
+    failing.answers = [(503, {}, b"no database")] * 3
+    delivery = {**QUICK, "deadLetterSink": {"uri": sink.url}}
+    broker = await run(*documents(namespace, ("a", failing.url, {"delivery": delivery})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    ((headers, body),) = await sink.until(1)
+    waits = [one.get("retry_in_seconds") for one in broker.happenings("failed")]
+
+    assert (3, b"{}", "1") == (len(failing.requests), body, headers["ce-id"])
+    assert (failing.url, "503") == (headers["ce-knativeerrordest"].replace("%3A", ":"), headers["ce-knativeerrorcode"])
+    assert base64.b64decode(headers["ce-knativeerrordata"]) == b"no database"
+    assert waits == [0.01, 0.02, None]
+
+
+async def test_a_4xx_is_dead_lettered_at_once(run: Any, subscriber: Any, namespace: str) -> None:
+    """Another attempt would end the same."""
+    failing, sink = await subscriber(), await subscriber()
+    failing.answers = [(422, {}, b"")]
+    delivery = {**QUICK, "deadLetterSink": {"uri": sink.url}}
+    broker = await run(*documents(namespace, ("a", failing.url, {"delivery": delivery})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    await sink.until(1)
+
+    assert len(failing.requests) == 1
+
+
+async def test_a_body_that_is_no_event_is_a_failed_delivery(run: Any, subscriber: Any, namespace: str) -> None:
+    """FastAPI's `return {...}`: retried, as behind a Knative Broker."""
+    plain = await subscriber()
+    plain.answers = [(200, {"content-type": "application/json"}, b'{"ok": true}')]
+    broker = await run(*documents(namespace, ("a", plain.url, {})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    await plain.until(2)
+    (failed,) = await broker.until_journal("failed")
+
+    assert (502, "it answered 200 with a body that is no event") == (failed["status"], failed["reason"])
+
+
+async def test_a_reply_goes_back_into_the_broker(run: Any, subscriber: Any, namespace: str) -> None:
+    """And wakes the Triggers that want it."""
+    first, second = await subscriber(), await subscriber()
+    reply = {**EVENT, "ce-id": "2", "ce-type": "orders.answered.v1"}
+    first.answers = [(200, reply, b"pong")]
+    exact = {"filter": {"attributes": {"type": "orders.placed.v1"}}}
+    answered = {"filter": {"attributes": {"type": "orders.answered.v1"}}}
+    broker = await run(*documents(namespace, ("a", first.url, exact), ("b", second.url, answered)))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    ((headers, body),) = await second.until(1)
+
+    assert ("2", b"pong") == (headers["ce-id"], body)
+
+
+async def test_a_poison_event_holds_up_no_other(run: Any, subscriber: Any, namespace: str) -> None:
+    """One that waits long for its next attempt, and two hundred that are delivered meanwhile."""
+    one = await subscriber()
+    one.answers = [(500, {}, b"")]
+    delivery = {"retry": 5, "backoffPolicy": "exponential", "backoffDelay": "PT30S"}
+    broker = await run(*documents(namespace, ("a", one.url, {"delivery": delivery})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    await one.until(1)
+    for number in range(2, 202):
+        await broker.client.post(broker.url, content=b"{}", headers={**EVENT, "ce-id": str(number)})
+    await one.until(201)
+
+    assert len(broker.happenings("dead-lettered")) == 0
+
+
+async def test_a_dead_letter_sink_that_is_away_loses_nothing(run: Any, subscriber: Any, namespace: str) -> None:
+    """The event stays until the sink takes it."""
+    failing, sink = await subscriber(), await subscriber()
+    failing.answers = [(422, {}, b"")] * 5
+    sink.answers = [(503, {}, b"")]
+    delivery = {**QUICK, "deadLetterSink": {"uri": sink.url}}
+    broker = await run(*documents(namespace, ("a", failing.url, {"delivery": delivery})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    await sink.until(2)
+
+    assert len(await broker.until_journal("dead-lettered")) == 1
+
+
+async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subscriber: Any, namespace: str) -> None:
+    """kill -9 while an event waits for its next attempt: the next Broker makes that attempt."""
+    one = await subscriber()
+    one.answers = [(503, {}, b"")]
+    docs = documents(namespace, ("a", one.url, {"delivery": {**QUICK, "backoffDelay": "PT1S"}}))
+    first = await run(*docs)
+    await first.client.post(first.url, content=b"{}", headers=EVENT)
+    await first.until_journal("failed")
+    first.process.kill()
+    await first.process.wait()
+    second = await run(*docs)
+    await one.until(2)
+    (delivered,) = await second.until_journal("delivered")
+
+    assert delivered["attempt"] == 2
+
+
+async def test_sighup_takes_a_new_trigger_and_keeps_the_last_good_file(
+    run: Any, subscriber: Any, namespace: str
+) -> None:
+    """A broken file changes nothing; a good one is in force at once."""
+    one = await subscriber()
+    broker = await run(*documents(namespace))
+    broker.manifest.write_text("kind: Trigger")
+    broker.process.send_signal(signal.SIGHUP)
+    broker.manifest.write_text(yaml.safe_dump_all(documents(namespace, ("a", one.url, {}))))
+    broker.process.send_signal(signal.SIGHUP)
+    number = 0
+    async with asyncio.timeout(20):
+        while not one.requests:
+            number += 1
+            await broker.client.post(broker.url, content=b"{}", headers={**EVENT, "ce-id": str(number)})
+            await asyncio.sleep(0.02)
+
+
+async def test_sigterm_finishes_what_is_in_hand(run: Any, subscriber: Any, namespace: str) -> None:
+    """Exit code 0."""
+    one = await subscriber()
+    broker = await run(*documents(namespace, ("a", one.url, {})))
+    await broker.client.post(broker.url, content=b"{}", headers=EVENT)
+    await one.until(1)
+    broker.process.send_signal(signal.SIGTERM)
+
+    assert await asyncio.wait_for(broker.process.wait(), 10) == 0
