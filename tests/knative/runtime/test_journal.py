@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 from knative.runtime.follow import follow, last_lines
@@ -43,26 +44,28 @@ def test_what_was_set_aside_is_read_first(tmp_path: Path) -> None:
 
 
 def test_following_starts_at_the_end_and_goes_on_in_a_new_file(tmp_path: Path) -> None:
-    """Only whole lines come, and a file that was set aside is left for the one that took its name."""
+    """Only what comes from now on, and a file that was set aside is left for the one that took its name."""
     file = tmp_path / "orders-place.log"
     file.write_text("old\n")
-    following = follow(file)
-    grown = iter(_appended(file, following))
 
-    assert next(grown) == "new"
+    def write_later(text: str, *, aside: bool) -> threading.Timer:
+        def write() -> None:
+            if aside:
+                file.rename(tmp_path / "orders-place.log.1")
+            with file.open("a") as stream:
+                stream.write(text + "\n")
 
-    file.rename(tmp_path / "orders-place.log.1")
-    file.write_text("")
-
-    assert next(grown) == "newer"
-    assert last_lines(file, 1) == ["newer"]
-
-
-def _appended(file: Path, following: object) -> object:
-    import threading  # noqa: PLC0415
-
-    for text in ("new", "newer"):
-        timer = threading.Timer(0.05, lambda text=text: file.open("a").write(text + "\n"))
+        timer = threading.Timer(0.05, write)
         timer.start()
-        yield next(following)  # type: ignore[call-overload]
-        timer.join()
+        return timer
+
+    following = follow(file)
+    timer = write_later("new", aside=False)
+    assert next(following) == "new"
+    timer.join()
+    timer = write_later("newer", aside=True)
+    assert next(following) == "newer"
+    timer.join()
+    following.close()
+
+    assert last_lines(file, 1) == ["newer"]

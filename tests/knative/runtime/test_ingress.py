@@ -1,0 +1,151 @@
+"""The gateway: the real Envoy in front of small servers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from knative.runtime import child, envoy, ingress
+from knative.runtime.manifests import load
+from knative.runtime.state import State
+
+ROOT = Path(__file__).parent.parent.parent.parent
+
+
+@dataclass
+class Gateway:
+    """Envoy with every Service answered by one server, which says which Service it stands for."""
+
+    public: str
+    internal: str
+    client: httpx.AsyncClient
+    running: envoy.Envoy
+
+
+@pytest.fixture
+async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
+    """The real Envoy, configured by Wake's own YAML."""
+    platform = load(ROOT / "knative/overlays/local")
+    servers, ports = [], {}
+    for key in platform.services:
+
+        async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str = key[1]) -> None:
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                lines = head.decode().split("\r\n")
+                body = json.dumps({"name": name, "line": lines[0], "head": lines, "pad": "x" * 2000}).encode()
+                if "/die" in lines[0]:
+                    break
+                length = f"content-length: {len(body)}\r\n".encode()
+                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n")
+                writer.write(b"" if lines[0].startswith("HEAD") else body)
+            writer.close()
+
+        async def safe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, inner: object = take) -> None:
+            try:
+                await inner(reader, writer)  # type: ignore[operator]
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+
+        server = await asyncio.start_server(safe, "127.0.0.1", 0)
+        servers.append(server)
+        ports[key] = server.sockets[0].getsockname()[1]
+    admin = State(tmp_path).socket("a.sock") if len(str(tmp_path)) > 80 else tmp_path / "a.sock"
+    listen = ingress.EnvoyPorts("127.0.0.1", child.free_port(), child.free_port(), str(admin))
+    running = envoy.start(ingress.bootstrap(platform, listen, ports), tmp_path, admin, tmp_path / "log")
+    await asyncio.to_thread(running.wait_until_ready)
+    async with httpx.AsyncClient() as client:
+        yield Gateway(
+            f"http://127.0.0.1:{listen.public_port}", f"http://127.0.0.1:{listen.internal_port}", client, running
+        )
+    running.stop()
+    for server in servers:
+        server.close()
+
+
+ROUTES = [
+    ("POST", "/users/", "users-register"),
+    ("POST", "/users", "users-register"),
+    ("GET", "/users/", "users-list"),
+    ("GET", "/users/ada", "users-get"),
+    ("HEAD", "/users/ada", "users-get"),
+    ("PATCH", "/users/ada", "users-update"),
+    ("DELETE", "/users/ada", "users-deactivate"),
+    ("POST", "/tokens", "users-sign-in"),
+    ("GET", "/.well-known/jwks.json", "users-keys"),
+    ("POST", "/orders/", "orders-place"),
+    ("GET", "/orders/?limit=2", "orders-list"),
+    ("GET", "/orders/1", "orders-get"),
+    ("POST", "/orders/1/cancel", "orders-cancel"),
+    ("GET", "/payments/1", "payments-get"),
+    ("GET", "/deadletters/", "deadletters-list"),
+    ("GET", "/deadletters/1", "deadletters-show"),
+]
+
+
+async def test_requests_go_where_the_routes_say(gateway: Gateway) -> None:
+    """By method and path, the most precise first; by host, outside and inside; nothing event-driven from outside."""
+    for method, path, name in ROUTES:
+        answer = await gateway.client.request(method, gateway.public + path)
+        assert (200, "" if method == "HEAD" else name) == (
+            answer.status_code,
+            "" if method == "HEAD" else answer.json()["name"],
+        )
+    for url, host, name in (
+        (gateway.public, "orders-get.shop.localhost:8080", "orders-get"),
+        (gateway.internal, "payments-charge.shop.svc.cluster.local", "payments-charge"),
+        (gateway.internal, "payments-charge.shop", "payments-charge"),
+    ):
+        answer = await gateway.client.get(url + "/x", headers={"host": host})
+        assert answer.json()["name"] == name
+    for path in ("/", "/nothing", "/userss", "/payments", "/users//../orders"):
+        hidden = await gateway.client.post(gateway.public + path, headers={"host": "payments-charge.shop.localhost"})
+        assert hidden.status_code in {404, 400}
+
+
+async def test_what_the_gateway_answers_itself_is_a_problem_document(gateway: Gateway) -> None:
+    """404 for no route, 503 with Retry-After for a function that ended before it answered."""
+    missing = await gateway.client.get(gateway.public + "/nothing")
+    ended = await gateway.client.get(gateway.public + "/orders/die")
+
+    assert (404, "application/problem+json") == (missing.status_code, missing.headers["content-type"])
+    assert (503, "1", 503) == (ended.status_code, ended.headers["retry-after"], ended.json()["status"])
+
+
+async def test_it_is_the_functions_proxy_and_sets_what_knative_sets(gateway: Gateway) -> None:
+    """Absolute-form requests work; X-Forwarded headers are set; Knative's own headers cannot be sent from outside."""
+    async with httpx.AsyncClient(proxy=gateway.internal) as client:
+        proxied = await client.get("http://users-get.shop.svc.cluster.local/users/ada")
+    outside = await gateway.client.get(
+        gateway.public + "/users/ada", headers={"knative-serving-revision": "x", "x-a": "b"}
+    )
+    head = [line.lower() for line in outside.json()["head"]]
+
+    assert proxied.json()["name"] == "users-get"
+    assert "x-a: b" in head
+    assert any(line.startswith("x-forwarded-proto: http") for line in head)
+    assert any(line.startswith("x-forwarded-for: 127.0.0.1") for line in head)
+    assert not any(line.startswith("knative-serving-revision") for line in head)
+
+
+async def test_long_json_is_compressed_for_who_wants_it(gateway: Gateway) -> None:
+    """gzip at the gateway."""
+    answer = await gateway.client.get(gateway.public + "/users/ada", headers={"accept-encoding": "gzip"})
+    plain = await gateway.client.get(gateway.public + "/users/ada", headers={"accept-encoding": "identity"})
+
+    assert answer.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+
+
+async def test_requests_are_counted_by_service(gateway: Gateway) -> None:
+    """What the autoscaler looks at."""
+    for _ in range(3):
+        await gateway.client.get(gateway.public + "/users/ada")
+    counts = await asyncio.to_thread(gateway.running.counts)
+
+    assert envoy.Count(0, 3) == counts["shop/users-get"]

@@ -1,0 +1,35 @@
+"""Wake's own YAML: what `make check` looks at, as tests."""
+
+from __future__ import annotations
+
+from tests.checks import manifests
+
+from knative.runtime.manifests import load
+
+
+def test_the_manifests_and_the_code_say_the_same() -> None:
+    """Each operation has its Service, file and tests; each Trigger an event, each event a reader."""
+    assert list(manifests.problems()) == []
+
+
+def test_what_is_woken_by_events_cannot_be_called_from_outside() -> None:
+    """A forged event would be an order for nothing."""
+    platform = load(manifests.OVERLAY)
+    woken = {trigger.subscriber.name for trigger in platform.triggers} | {
+        source.sink.name for source in platform.ping_sources
+    }
+
+    assert woken
+    assert all(platform.services["shop", str(name)].cluster_local for name in woken)
+
+
+def test_every_function_that_records_events_has_the_broker_as_its_sink() -> None:
+    """K_SINK comes from the SinkBinding, by label."""
+    platform = load(manifests.OVERLAY)
+    emitting = {"users-register", "orders-place", "orders-cancel", "orders-confirm", "orders-reject"} | {
+        "payments-charge",
+        "payments-refund",
+        "outbox-relay",
+    }
+
+    assert {name for (_, name), one in platform.services.items() if one.sink is not None} == emitting
