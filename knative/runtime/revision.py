@@ -71,7 +71,6 @@ class Revision:
         self.listener = socket.socket()
         self.listener.bind(("127.0.0.1", 0))
         self.listener.listen(_BACKLOG)
-        self.listener.setblocking(False)
 
     @property
     def port(self) -> int:
@@ -139,10 +138,13 @@ class Revision:
             b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\nretry-after: 5\r\n"
             b"connection: close\r\ncontent-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
         )
+        # Blocking or not is a property that all copies of the socket share: the next process may expect it to block.
+        self.listener.setblocking(False)
         while True:
             try:
                 connection, _ = self.listener.accept()
             except BlockingIOError:
+                self.listener.setblocking(True)
                 return
             with connection, contextlib.suppress(OSError):
                 connection.setblocking(False)
@@ -174,7 +176,9 @@ class Revision:
             await self._ended.wait()
 
     async def close(self, patience_seconds: float) -> None:
-        """Stop for good."""
+        """Stop for good; once more changes nothing."""
+        if self._closing:
+            return
         self._closing = True
         asyncio.get_running_loop().remove_reader(self.listener)
         if self.pid is not None:

@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from knative.runtime import child
+from tests.servers import quiet
 
 _namespaces = count()
 EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/wake/orders", "ce-type": "orders.placed.v1"}
@@ -102,7 +103,7 @@ async def subscriber() -> AsyncIterator[Callable[[], Any]]:
 
     async def make() -> Subscriber:
         one = Subscriber()
-        server = await asyncio.start_server(one.take, "127.0.0.1", 0)
+        server = await asyncio.start_server(quiet(one.take), "127.0.0.1", 0)
         servers.append(server)
         one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
         return one

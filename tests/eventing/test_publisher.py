@@ -8,6 +8,7 @@ import pytest
 
 from eventing.event import Event
 from eventing.publisher import Publisher, PublishFailed
+from tests.servers import quiet
 
 EVENT = Event(id="1", source="/x", type="t", data=b"{}")
 
@@ -20,7 +21,7 @@ async def served(status: int, requests: list[str], extra: str = "") -> asyncio.S
         writer.write(f"HTTP/1.1 {status} X\r\n{extra}content-length: 0\r\nconnection: close\r\n\r\n".encode())
         writer.close()
 
-    return await asyncio.start_server(take, "127.0.0.1", 0)
+    return await asyncio.start_server(quiet(take), "127.0.0.1", 0)
 
 
 def port(server: asyncio.Server) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.functions.conftest import bearer
+from tests.servers import quiet
 
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 ME = bearer("ada")
@@ -76,7 +77,7 @@ async def test_events_are_published_right_after_the_answer(serve: Any) -> None:
         writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(take, "127.0.0.1", 0) as sink:
+    async with await asyncio.start_server(quiet(take), "127.0.0.1", 0) as sink:
         port = sink.sockets[0].getsockname()[1]
         served = await serve("orders.place", K_SINK=f"http://127.0.0.1:{port}/")
         answer = await served.client.post("/orders/", json=ORDER, headers=ME)

@@ -29,11 +29,11 @@ async def start() -> AsyncIterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def launch(listener: socket.socket, name: str = "users-keys", **variables: str) -> subprocess.Popen[bytes]:
-        # The shell puts the socket where systemd would: descriptor 3.
-        script = f'exec "{sys.executable}" -m functions {name} 3<&{listener.fileno()}'
         process = subprocess.Popen(
-            ["/bin/sh", "-c", script],
-            pass_fds=[listener.fileno()],
+            [sys.executable, "-m", "functions", name],
+            pass_fds=[3],
+            # Where systemd would put it.
+            preexec_fn=lambda: os.dup2(listener.fileno(), 3),
             env=environment(LISTEN_FDS="1", **variables),
             cwd=ROOT,
             stdout=subprocess.PIPE,

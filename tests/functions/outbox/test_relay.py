@@ -12,6 +12,7 @@ import pytest
 from eventing.event import Event, new_id
 from functions.outbox.republish import moment, republish
 from tests.functions.conftest import bearer
+from tests.servers import quiet
 
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 PING = Event(id="1", source="/apis/v1/namespaces/shop/pingsources/outbox-relay", type="dev.knative.sources.ping")
@@ -28,7 +29,7 @@ async def sink(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[list[str]]:
         writer.write(b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
         writer.close()
 
-    async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
+    async with await asyncio.start_server(quiet(take), "127.0.0.1", 0) as server:
         monkeypatch.setenv("THE_SINK", f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/")
         yield taken
 

@@ -11,6 +11,7 @@ import pytest
 from knative.runtime import pingsource
 from knative.runtime.pingsource import Pinger, next_tick
 from knative.runtime.resources import Destination, PingSource
+from tests.servers import quiet
 
 NOON = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 
@@ -49,7 +50,7 @@ class Sink:
 async def sink() -> AsyncIterator[tuple[Sink, int]]:
     """A sink on a free port."""
     one = Sink([])
-    server = await asyncio.start_server(one.take, "127.0.0.1", 0)
+    server = await asyncio.start_server(quiet(one.take), "127.0.0.1", 0)
     yield one, server.sockets[0].getsockname()[1]
     server.close()
     await server.wait_closed()

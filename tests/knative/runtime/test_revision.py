@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -88,12 +88,6 @@ async def wait_until(condition: Callable[[], bool], seconds: float = 10.0) -> No
             await asyncio.sleep(0.005)
 
 
-async def after(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
-    """Run something a moment later."""
-    await asyncio.sleep(seconds)
-    await work()
-
-
 async def test_a_revision_sleeps_until_somebody_connects(make: Make) -> None:
     """No process runs before the first connection, which is held while one starts."""
     revision = make()
@@ -101,6 +95,7 @@ async def test_a_revision_sleeps_until_somebody_connects(make: Make) -> None:
     assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
 
     answer = await call(revision)
+    await wait_until(lambda: revision.pid is not None)
 
     assert f"{revision.pid} hello one two" in answer
     assert revision.phase is Phase.AWAKE
@@ -110,6 +105,7 @@ async def test_it_wakes_again_after_sleep_in_a_new_process(make: Make) -> None:
     """Sleeping ends the process; the socket stays, and the next connection starts another."""
     revision = make()
     first = await call(revision)
+    await wait_until(lambda: revision.pid is not None)
     await revision.sleep()
 
     assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
@@ -124,6 +120,7 @@ async def test_a_connection_made_while_it_stops_is_served_by_the_next_process(ma
     """What arrives between the decision to sleep and the end of the process waits in the backlog."""
     revision = make()
     await call(revision)
+    await wait_until(lambda: revision.pid is not None)
     sleeping = asyncio.create_task(revision.sleep())
     answers = await asyncio.gather(*(call(revision) for _ in range(20)))
     await sleeping
@@ -135,6 +132,7 @@ async def test_two_hundred_connections_at_once_wake_one_process(make: Make) -> N
     """All of them wait in the kernel for the one process that is started."""
     revision = make()
     answers = await asyncio.gather(*(call(revision) for _ in range(200)))
+    await wait_until(lambda: revision.pid is not None)
 
     assert {answer.rpartition("\r\n")[2] for answer in answers} == {f"{revision.pid} hello one two"}
     assert revision.starts == 1
@@ -179,6 +177,7 @@ async def test_closing_ends_the_process_and_the_socket(make: Make) -> None:
     revision = make()
     port = revision.port
     await call(revision)
+    await wait_until(lambda: revision.pid is not None)
     pid = revision.pid
     await revision.close(2.0)
 

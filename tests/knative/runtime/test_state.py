@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,62 +20,63 @@ def status(pid: int, **parts: int) -> dict[str, object]:
     return {"pid": pid, "started": process_started(pid), "url": "http://localhost:8080", "parts": parts}
 
 
+@contextlib.contextmanager
+def opened(folder: Path, *, clean: bool = True) -> Iterator[tuple[State, bool]]:
+    """A runtime's hold on the folder, and whether it found an unclean end; given up as a kill would, or cleanly."""
+    state = State(folder)
+    crashed = state.open()
+    try:
+        yield state, crashed
+    finally:
+        if clean:
+            state.close()
+        elif state._lock is not None:
+            state._lock.close()
+
+
 def test_a_second_runtime_is_told_which_one_runs(tmp_path: Path) -> None:
     """The lock is the state folder's, and the message says what to do."""
-    first = State(tmp_path)
-    first.open()
-    first.write_status(status(os.getpid()))
-
-    with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}, http://localhost:8080.*wake down"):
-        State(tmp_path).open()
-
-    first.close()
+    with opened(tmp_path) as (first, _):
+        first.write_status(status(os.getpid()))
+        with pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}, http://localhost:8080.*wake down"):
+            State(tmp_path).open()
 
 
 def test_after_a_clean_stop_nothing_is_to_recover(tmp_path: Path) -> None:
     """open() answers whether the last one ended without stopping."""
-    state = State(tmp_path)
-
-    assert state.open() is False
-    state.write_status(status(os.getpid()))
-    state.close()
-    assert State(tmp_path).open() is False
+    with opened(tmp_path) as (state, crashed):
+        state.write_status(status(os.getpid()))
+        assert crashed is False
+    with opened(tmp_path) as (_, crashed):
+        assert crashed is False
 
 
 def test_what_a_killed_runtime_left_is_ended(tmp_path: Path) -> None:
     """A part that survived its runtime (not on Linux, where it dies with it) is killed at the next start."""
-    state = State(tmp_path)
-    state.open()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, start_new_session=True) as part:
-        state.write_status(status(999_999_999, envoy=part.pid))
-        assert state._lock is not None
-        state._lock.close()
-
-        assert State(tmp_path).open() is True
+        with opened(tmp_path, clean=False) as (state, _):
+            state.write_status(status(999_999_999, envoy=part.pid))
+        with opened(tmp_path) as (_, crashed):
+            assert crashed is True
         assert part.wait(5) == -signal.SIGKILL
 
 
 def test_a_stranger_with_a_part_s_old_number_is_left_alone(tmp_path: Path) -> None:
     """A process that does not lead a session of its own was not started by a runtime."""
-    state = State(tmp_path)
-    state.open()
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as stranger:
-        state.write_status(status(999_999_999, envoy=stranger.pid))
-        assert state._lock is not None
-        state._lock.close()
-        State(tmp_path).open()
-
-        assert stranger.poll() is None
+        with opened(tmp_path, clean=False) as (state, _):
+            state.write_status(status(999_999_999, envoy=stranger.pid))
+        with opened(tmp_path):
+            assert stranger.poll() is None
         stranger.kill()
 
 
 def test_the_status_of_a_dead_process_is_none(tmp_path: Path) -> None:
     """A status file alone does not mean that something runs."""
-    state = State(tmp_path)
-    state.open()
-    state.write_status(status(999_999_999))
+    with opened(tmp_path) as (state, _):
+        state.write_status(status(999_999_999))
 
-    assert state.status() is None
+        assert state.status() is None
 
 
 def test_a_socket_s_path_is_short_enough_anywhere(tmp_path: Path) -> None:
