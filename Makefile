@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench lock protos clean
+.PHONY: help setup up test check bench lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -27,12 +27,11 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest
 
-check: setup ## format, lint, types, import contracts, generated files, manifests
+check: setup ## format, lint, types, import contracts, manifests against code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m tests.checks.generated
 	$(BIN)/python -m tests.checks.manifests
 
 bench: setup ## measure Wake beside its peers, and print ratios

@@ -153,7 +153,7 @@ class Operation(FastAPI):
                 model = getattr(dependency.call, "model", None)
                 if model is not None and isinstance(route, APIRoute) and route.path_format in document["paths"]:
                     content = {"application/json": {"schema": model.model_json_schema()}}
-                    for method in route.methods:
+                    for method in route.methods or ():
                         operation = document["paths"][route.path_format][method.lower()]
                         operation["requestBody"] = {"required": True, "content": content}
         return document

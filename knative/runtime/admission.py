@@ -335,11 +335,18 @@ def _check_container(container: Mapping[str, Any], path: Path) -> Iterator[Probl
             yield (*path, "env", index, "name"), f"{variable['name']} is set by Knative"
         if not variable.get("name"):
             yield (*path, "env", index), "a variable has a name"
-    ports = container.get("ports") or []
+    yield from _check_ports(container.get("ports") or [], (*path, "ports"))
+    for name in ("readinessProbe", "livenessProbe"):
+        probe = container.get(name)
+        if probe is not None and len({"httpGet", "tcpSocket", "grpc"} & set(probe)) != 1:
+            yield (*path, name), "a probe has exactly one of httpGet, tcpSocket, grpc"
+
+
+def _check_ports(ports: list[Mapping[str, Any]], path: Path) -> Iterator[Problem]:
     if len(ports) > 1:
-        yield (*path, "ports"), "Knative takes one port"
+        yield path, "Knative takes one port"
     for index, port in enumerate(ports):
-        where = (*path, "ports", index)
+        where = (*path, index)
         if port.get("name", "") not in {"", "h2c", "http1"}:
             yield (*where, "name"), "a port's name is h2c, http1 or empty"
         if port.get("containerPort") in _RESERVED_PORTS:
@@ -348,10 +355,6 @@ def _check_container(container: Mapping[str, Any], path: Path) -> Iterator[Probl
             yield (*where, "containerPort"), "a port is a number from 1 to 65535"
         if port.get("protocol", "TCP") != "TCP":
             yield (*where, "protocol"), "Knative takes TCP only"
-    for name in ("readinessProbe", "livenessProbe"):
-        probe = container.get(name)
-        if probe is not None and len({"httpGet", "tcpSocket", "grpc"} & set(probe)) != 1:
-            yield (*path, name), "a probe has exactly one of httpGet, tcpSocket, grpc"
 
 
 def _check_autoscaling(annotations: Mapping[str, Any], path: Path) -> Iterator[Problem]:

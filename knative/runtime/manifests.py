@@ -6,7 +6,7 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -275,41 +275,50 @@ def _autoscaler(config_maps: Mapping[tuple[str, str], ConfigMap]) -> AutoscalerD
 
 def _dangling(made: Platform, by_kind: Mapping[str, list[Document]]) -> list[ManifestError]:
     """References that lead nowhere."""
-    errors: list[ManifestError] = []
+    return [
+        *_dangling_destinations(made, by_kind),
+        *(
+            document.error(("spec", "rules"), f"there is no Service {'/'.join(route.service)}")
+            for document in by_kind.get("HTTPRoute", [])
+            for route in _routes(document)
+            if route.service not in made.services
+        ),
+        *_dangling_values(made, by_kind),
+    ]
+
+
+def _dangling_destinations(made: Platform, by_kind: Mapping[str, list[Document]]) -> Iterator[ManifestError]:
     brokers = {(one.namespace, one.name) for one in made.brokers}
-
-    def check(document: Document, path: tuple[str | int, ...], destination: Destination | None) -> None:
-        if destination is None or destination.kind is None:
-            return
-        known = brokers if destination.kind == "Broker" else made.services
-        if (destination.namespace, destination.name) not in known:
-            where = f"{destination.namespace}/{destination.name}"
-            errors.append(document.error(path, f"there is no {destination.kind} {where}"))
-
     for document in by_kind.get("Trigger", []):
-        spec = document.body["spec"]
-        if (document.namespace, spec["broker"]) not in brokers:
-            errors.append(document.error(("spec", "broker"), f"there is no Broker {spec['broker']}"))
-        check(document, ("spec", "subscriber"), destination_of(spec["subscriber"], document.namespace))
+        broker = document.body["spec"]["broker"]
+        if (document.namespace, broker) not in brokers:
+            yield document.error(("spec", "broker"), f"there is no Broker {broker}")
+    for document, path, value in _references(by_kind):
+        destination = destination_of(value, document.namespace)
+        known = brokers if destination.kind == "Broker" else made.services
+        where = (destination.namespace, destination.name)
+        if destination.kind is not None and where not in known:
+            yield document.error(path, f"there is no {destination.kind} {destination.namespace}/{destination.name}")
+
+
+def _references(by_kind: Mapping[str, list[Document]]) -> Iterator[tuple[Document, tuple[str, ...], Any]]:
+    """Every place that names a destination."""
+    for kind, name in (("Trigger", "subscriber"), ("PingSource", "sink"), ("SinkBinding", "sink")):
+        for document in by_kind.get(kind, []):
+            yield document, ("spec", name), document.body["spec"][name]
     for document in [*by_kind.get("Broker", []), *by_kind.get("Trigger", [])]:
         sink = ((document.body.get("spec") or {}).get("delivery") or {}).get("deadLetterSink")
         if sink:
-            check(document, ("spec", "delivery", "deadLetterSink"), destination_of(sink, document.namespace))
-    for document in [*by_kind.get("PingSource", []), *by_kind.get("SinkBinding", [])]:
-        check(document, ("spec", "sink"), destination_of(document.body["spec"]["sink"], document.namespace))
-    errors += [
-        document.error(("spec", "rules"), f"there is no Service {'/'.join(route.service)}")
-        for document in by_kind.get("HTTPRoute", [])
-        for route in _routes(document)
-        if route.service not in made.services
-    ]
+            yield document, ("spec", "delivery", "deadLetterSink"), sink
+
+
+def _dangling_values(made: Platform, by_kind: Mapping[str, list[Document]]) -> Iterator[ManifestError]:
     for document in by_kind.get("Service", []):
-        errors += _missing_values(document, made.services[_key(document)].container, made, _CONTAINER)
+        yield from _missing_values(document, made.services[_key(document)].container, made, _CONTAINER)
     for document, job in zip(by_kind.get("Job", []), made.jobs, strict=True):
         for kind, containers in (("initContainers", job.init_containers), ("containers", job.containers)):
             for index, container in enumerate(containers):
-                errors += _missing_values(document, container, made, ("spec", "template", "spec", kind, index))
-    return errors
+                yield from _missing_values(document, container, made, ("spec", "template", "spec", kind, index))
 
 
 _CONTAINER = ("spec", "template", "spec", "containers", 0)

@@ -166,13 +166,13 @@ async def test_an_event_reaches_every_trigger_that_wants_it(run: Any, subscriber
     )
     ((headers, body),) = await wanted.until(1)
 
-    assert (202, b"") == (answer.status_code, answer.content)
-    assert (b'{"a": 1.0}', "1", "application/json", "reply") == (
+    assert (answer.status_code, answer.content) == (202, b"")
+    assert (
         body,
         headers["ce-id"],
         headers["content-type"],
         headers["prefer"],
-    )
+    ) == (b'{"a": 1.0}', "1", "application/json", "reply")
     assert "ce-knativebrokerttl" not in headers
     assert "ce-knativearrivaltime" in headers
     assert other.requests == []
@@ -210,7 +210,7 @@ async def test_what_fails_is_tried_again_and_then_dead_lettered(run: Any, subscr
     ((headers, body),) = await sink.until(1)
     waits = [one.get("retry_in_seconds") for one in broker.happenings("failed")]
 
-    assert (3, b"{}", "1") == (len(failing.requests), body, headers["ce-id"])
+    assert (len(failing.requests), body, headers["ce-id"]) == (3, b"{}", "1")
     assert (failing.url, "503") == (headers["ce-knativeerrordest"].replace("%3A", ":"), headers["ce-knativeerrorcode"])
     assert base64.b64decode(headers["ce-knativeerrordata"]) == b"no database"
     assert waits == [0.01, 0.02, None]
@@ -237,7 +237,7 @@ async def test_a_body_that_is_no_event_is_a_failed_delivery(run: Any, subscriber
     await plain.until(2)
     (failed,) = await broker.until_journal("failed")
 
-    assert (502, "it answered 200 with a body that is no event") == (failed["status"], failed["reason"])
+    assert (failed["status"], failed["reason"]) == (502, "it answered 200 with a body that is no event")
 
 
 async def test_a_reply_goes_back_into_the_broker(run: Any, subscriber: Any, namespace: str) -> None:
@@ -251,7 +251,7 @@ async def test_a_reply_goes_back_into_the_broker(run: Any, subscriber: Any, name
     await broker.client.post(broker.url, content=b"{}", headers=EVENT)
     ((headers, body),) = await second.until(1)
 
-    assert ("2", b"pong") == (headers["ce-id"], body)
+    assert (headers["ce-id"], body) == ("2", b"pong")
 
 
 async def test_a_poison_event_holds_up_no_other(run: Any, subscriber: Any, namespace: str) -> None:

@@ -94,7 +94,7 @@ def test_headers_do_not_rename_a_structured_event() -> None:
     headers = {"content-type": "application/cloudevents+json", "ce-id": "smuggled", "ce-source": "/evil"}
     received = receive(raw(headers), json.dumps(STRUCTURED).encode())
 
-    assert ("1", "/wake/orders") == (received.id, received.source)
+    assert (received.id, received.source) == ("1", "/wake/orders")
 
 
 def test_no_time_stays_no_time() -> None:

@@ -19,8 +19,9 @@ async def test_health_is_about_the_process(serve: Any) -> None:
     """Alive and ready while started; after its end not ready."""
     served = await serve("orders.place")
 
-    assert [200, 200] == [
-        (await served.client.get(f"/health/{what}")).status_code for what in ("liveness", "readiness")
+    assert [(await served.client.get(f"/health/{what}")).status_code for what in ("liveness", "readiness")] == [
+        200,
+        200,
     ]
 
 
@@ -42,7 +43,7 @@ async def test_a_bug_is_a_500_that_shows_nothing(serve: Any, monkeypatch: pytest
     monkeypatch.setattr("functions.orders.orders.insert", None)
     answer = await served.client.post("/orders/", json=ORDER, headers=ME)
 
-    assert (500, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
     assert "NoneType" not in answer.text
 
 
@@ -84,7 +85,7 @@ async def test_events_are_published_right_after_the_answer(serve: Any) -> None:
     away = await served.client.post("/orders/", json=ORDER, headers=ME)
     rows = await served.sql("SELECT published_at IS NOT NULL AS published FROM outbox ORDER BY seq")
 
-    assert (202, 202) == (answer.status_code, away.status_code)
+    assert (answer.status_code, away.status_code) == (202, 202)
     assert "ce-type: orders.placed.v1\r\n" in taken[0]
     assert [row["published"] for row in rows] == [True, False]
 
@@ -99,7 +100,7 @@ async def test_a_body_without_a_length_is_limited_too(serve: Any) -> None:
 
     answer = await served.client.post("/orders/", content=chunks(), headers={**ME, "content-type": "application/json"})
 
-    assert (413, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+    assert (answer.status_code, answer.headers["content-type"]) == (413, "application/problem+json")
 
 
 async def test_the_openapi_document_shows_the_body(serve: Any) -> None:

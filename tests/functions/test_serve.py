@@ -33,7 +33,7 @@ async def start() -> AsyncIterator[Start]:
             [sys.executable, "-m", "functions", name],
             pass_fds=[3],
             # Where systemd would put it.
-            preexec_fn=lambda: os.dup2(listener.fileno(), 3),
+            preexec_fn=lambda: os.dup2(listener.fileno(), 3),  # noqa: PLW1509 - one call, no lock taken
             env=environment(LISTEN_FDS="1", **variables),
             cwd=ROOT,
             stdout=subprocess.PIPE,
@@ -98,22 +98,25 @@ async def test_sigterm_answers_what_was_begun_and_leaves_the_rest_to_the_next(
         process.send_signal(signal.SIGTERM)
         answered = await begun
         code = await ended(process)
-        late = asyncio.create_task(httpx.AsyncClient(timeout=20).get(url(listener, "/charges/a")))
+        late = asyncio.create_task(client.get(url(listener, "/charges/a")))
         await asyncio.sleep(0)
         again = start(listener, "payments-simulate", DATABASE_URL=cards)
 
-        assert (200, 0) == (answered.status_code, code)
+        assert (answered.status_code, code) == (200, 0)
         assert (await late).json()["outcome"] == "captured"
         again.send_signal(signal.SIGTERM)
         assert await ended(again) == 0
 
 
-async def test_without_an_inherited_socket_it_listens_on_port(tmp_path: Path) -> None:
+async def test_without_an_inherited_socket_it_listens_on_port() -> None:
     """$PORT, as Knative's runtime contract has it; stopped by SIGINT it exits with 0 too."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "functions", "users-keys"],
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "functions",
+        "users-keys",
         env=environment(PORT=str(port)),
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -128,7 +131,7 @@ async def test_without_an_inherited_socket_it_listens_on_port(tmp_path: Path) ->
     process.send_signal(signal.SIGINT)
 
     assert answer.status_code == 200
-    assert await ended(process) == 0
+    assert await asyncio.wait_for(process.wait(), 15) == 0
 
 
 @pytest.mark.parametrize("arguments", [[], ["orders-plcae"], ["orders-place", "x"]])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from tests.checks import manifests
-
 from knative.runtime.manifests import load
+from tests.checks import manifests
 
 
 def test_the_manifests_and_the_code_say_the_same() -> None:

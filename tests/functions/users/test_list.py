@@ -28,7 +28,8 @@ async def test_pages_go_by_name_until_the_end(served: Any) -> None:
         seen += [one["username"] for one in body["items"]]
         path = body["next"]
         await served.sql(
-            "INSERT INTO users (username, email, password_hash) VALUES ('aaa', 'x@y', '') ON CONFLICT DO NOTHING RETURNING 1"
+            "INSERT INTO users (username, email, password_hash) VALUES ('aaa', 'x@y', '')"
+            " ON CONFLICT DO NOTHING RETURNING 1"
         )
 
     assert seen == ["ada", "bob", "cyd", "dan", "eve"]

@@ -153,7 +153,8 @@ def test_a_reference_that_leads_nowhere_is_refused(tmp_path: Path, documents: li
 def test_the_message_says_file_line_field_and_reason(tmp_path: Path) -> None:
     """So that an editor can jump there."""
     (tmp_path / "place.yaml").write_text(
-        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: default\nspec:\n  delivery:\n    retry: x\n"
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: default\n"
+        "spec:\n  delivery:\n    retry: x\n"
     )
     (tmp_path / "kustomization.yaml").write_text("resources: [place.yaml]")
     with pytest.raises(ManifestErrors) as refused_:
@@ -212,7 +213,7 @@ def test_patches_labels_images_and_namespace_are_applied(tmp_path: Path) -> None
     spec = document.body["spec"]["template"]["spec"]
 
     assert isinstance(document, Document)
-    assert ("shop", {"team": "orders"}) == (document.namespace, document.body["metadata"]["labels"])
+    assert (document.namespace, document.body["metadata"]["labels"]) == ("shop", {"team": "orders"})
     assert spec["timeoutSeconds"] == 5
     assert spec["containers"][0]["image"] == "registry/x:1"
     assert [one["name"] for one in spec["containers"][0]["env"]] == ["A", "B"]

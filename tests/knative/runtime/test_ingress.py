@@ -107,8 +107,8 @@ async def test_what_the_gateway_answers_itself_is_a_problem_document(gateway: Ga
     missing = await gateway.client.get(gateway.public + "/nothing")
     ended = await gateway.client.get(gateway.public + "/orders/die")
 
-    assert (404, "application/problem+json") == (missing.status_code, missing.headers["content-type"])
-    assert (503, "1", 503) == (ended.status_code, ended.headers["retry-after"], ended.json()["status"])
+    assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
+    assert (ended.status_code, ended.headers["retry-after"], ended.json()["status"]) == (503, "1", 503)
 
 
 async def test_it_is_the_functions_proxy_and_sets_what_knative_sets(gateway: Gateway) -> None:

@@ -1,0 +1,112 @@
+"""Processes killed, the whole killed, the database away: orders reach their end, and nothing stays behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tests.flows.conftest import Customer, Installation, wait_until
+
+
+def test_nothing_runs_before_the_first_call_and_nothing_after_the_idle_time(installation: Installation) -> None:
+    """And for one order only those that it needs were woken. Then ctrl-C ends everything."""
+    installation.up()
+    assert installation.awake() == set()
+
+    customer = Customer(installation)
+    assert customer.ends(customer.place()) == "confirmed"
+    needed = {"users-register", "users-sign-in", "orders-place", "orders-get", "orders-confirm"}
+    assert installation.awake() <= {*needed, "payments-charge", "payments-simulate"}
+    assert {one["name"] for one in installation.status()["services"] if one["starts"]} == {
+        *needed,
+        "payments-charge",
+        "payments-simulate",
+    }
+    customer.http.close()
+    wait_until(lambda: installation.awake() == set(), seconds=60)
+    assert all(one["crashes"] == 0 for one in installation.status()["services"])
+
+    assert installation.stop(signal.SIGINT) == 0
+    assert installation.processes() == []
+
+
+@pytest.mark.parametrize("name", ["payments-charge", "payments-simulate"])
+def test_a_function_killed_in_the_middle_loses_nothing(customer: Customer, running: Installation, name: str) -> None:
+    """The event is delivered again, the card is charged once."""
+    order_id = customer.place("tok_slow_2")
+    wait_until(lambda: name in running.awake() and "Killed" in running.wake("crash", name).stdout)
+
+    assert customer.ends(order_id) == "confirmed"
+    assert customer.payment(order_id)["captured"] == "99.50"
+
+
+@pytest.mark.parametrize("part", ["nats-server", "broker", "envoy", "postgres", "forkserver"])
+def test_a_part_killed_in_the_middle_is_started_again(customer: Customer, running: Installation, part: str) -> None:
+    """Orders placed before are confirmed; those placed meanwhile are refused with a 503, or confirmed."""
+    first = customer.place("tok_slow_1")
+    before = running.status()["parts"][part]
+    os.kill(before, signal.SIGKILL)
+    wait_until(lambda: running.status()["parts"].get(part, before) != before)
+    placed = [first]
+
+    def accepted() -> bool:
+        try:
+            answer = customer.http.post(
+                "/orders/", json={"amount": "1.00", "currency": "EUR", "payment_token": "tok_approve"}
+            )
+        except OSError:
+            return False
+        except Exception as error:
+            if "httpx" in type(error).__module__:
+                return False
+            raise
+        assert answer.status_code in {202, 502, 503}, answer.text
+        if answer.status_code == 202:
+            placed.append(answer.json()["order_id"])
+        return answer.status_code == 202
+
+    wait_until(accepted)
+    assert [customer.ends(one) for one in placed] == ["confirmed"] * len(placed)
+
+
+def test_kill_9_of_everything_is_recovered_by_the_next_start(installation: Installation) -> None:
+    """Orders before it are there; the one in the middle is confirmed without a new call."""
+    installation.up()
+    customer = Customer(installation)
+    done = customer.place()
+    assert customer.ends(done) == "confirmed"
+    open_ = customer.place("tok_slow_2")
+    installation.stop(signal.SIGKILL)
+    customer.http.close()
+    wait_until(lambda: installation.processes() == [])
+
+    installation.up()
+    assert installation.says("ended without stopping")
+    again = Customer.__new__(Customer)
+    again.http = type(customer.http)(
+        base_url=customer.http.base_url, headers={"authorization": customer.http.headers["authorization"]}, timeout=30
+    )
+    assert again.order(done)["status"] == "confirmed"
+    assert again.ends(open_) == "confirmed"
+    assert again.payment(open_)["captured"] == "99.50"
+    again.http.close()
+    assert installation.stop(signal.SIGTERM) == 0
+
+
+def test_a_second_one_is_told_of_the_first(running: Installation) -> None:
+    """One sentence; so is a port that is taken."""
+    second = running.wake("up")
+    assert second.returncode == 1
+    assert "Wake already runs on" in second.stderr
+
+
+def test_a_taken_port_is_one_sentence(running: Installation, installation: Installation) -> None:
+    """Which port, and what to do."""
+    answer = installation.wake("up", "--port", str(running.port))
+
+    assert answer.returncode == 1
+    assert answer.stderr.count("\n") == 1
+    assert str(running.port) in answer.stderr
+    assert "WAKE_PORT" in answer.stderr
