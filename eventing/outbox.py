@@ -26,6 +26,8 @@ _log = logging.getLogger(__name__)
 # A broker that is started again is back within a second or two; beyond that the row waits for the relay.
 _RETRY_DELAYS_SECONDS = (0.1, 0.3, 0.9)
 _BATCH = 100
+# Whoever commits a row publishes it at once; one this old is nobody's any more.
+_FRESH = timedelta(seconds=2)
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
@@ -71,9 +73,26 @@ async def _publish_patiently(publisher: Publishes, event: Event) -> None:
     return await publisher.publish(event)
 
 
-async def drain_once(
-    pool: Pool, publisher: Publishes, *, limit: int = _BATCH, older_than: timedelta = timedelta(seconds=2)
-) -> int:
+async def drain(pool: Pool, publisher: Publishes, *, older_than: timedelta = _FRESH) -> int:
+    """Publish every row that was unpublished when this was called; answers how many were taken.
+
+    Rows younger than *older_than* are waited for: whoever committed them publishes them now, or was killed just then.
+
+    Raises:
+        PublishFailed: the Broker does not take events; what was taken before is marked.
+    """
+    fresh = await pool.fetchval(_queries["waits"], older_than)
+    count = 0
+    while taken := await drain_once(pool, publisher, older_than=older_than):
+        count += taken
+    if fresh:
+        await asyncio.sleep(older_than.total_seconds())
+        while taken := await drain_once(pool, publisher, older_than=older_than):
+            count += taken
+    return count
+
+
+async def drain_once(pool: Pool, publisher: Publishes, *, limit: int = _BATCH, older_than: timedelta = _FRESH) -> int:
     """Publish the oldest unpublished rows, at most *limit*; answers how many were taken, 0 when nothing is left.
 
     Rows are locked while they are published, so that several drain side by side without sending the same. *older_than*

@@ -16,6 +16,9 @@ ORDER BY seq
 LIMIT $1
 FOR UPDATE SKIP LOCKED
 
+-- name: waits
+SELECT EXISTS (SELECT FROM outbox WHERE published_at IS NULL AND created_at > clock_timestamp() - $1::interval)
+
 -- name: published_since
 SELECT seq, attributes, data FROM outbox
 WHERE published_at >= $1 AND seq > $2

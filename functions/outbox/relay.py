@@ -30,8 +30,7 @@ async def relay(_: Event, __: Database) -> None:
     for pool in opened.pools:
         try:
             with translated():
-                while await outbox.drain_once(pool, opened.publisher):
-                    pass
+                await outbox.drain(pool, opened.publisher)
                 await outbox.sweep(pool, datetime.now(UTC) - _KEEP)
         except PublishFailed as error:
             raise Unavailable(f"The Broker takes no events: {error}") from error

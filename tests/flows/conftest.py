@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +150,6 @@ def wait_until(condition: Callable[[], object], seconds: float = _PATIENCE_SECON
     while not condition():
         assert time.monotonic() < deadline, f"still not so after {seconds:g} s"
         time.sleep(0.02)
-
-
-def charges(customer: Customer, order_ids: list[str]) -> Mapping[str, list[Any]]:
-    """The attempts of each order's payment."""
-    return {order_id: customer.payment(order_id)["attempts"] for order_id in order_ids}
 
 
 def lines(text: str) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 
+import httpx
 import pytest
 
 from tests.flows.conftest import Customer, Installation, wait_until
@@ -56,12 +57,8 @@ def test_a_part_killed_in_the_middle_is_started_again(customer: Customer, runnin
             answer = customer.http.post(
                 "/orders/", json={"amount": "1.00", "currency": "EUR", "payment_token": "tok_approve"}
             )
-        except OSError:
+        except httpx.TransportError:
             return False
-        except Exception as error:
-            if "httpx" in type(error).__module__:
-                return False
-            raise
         assert answer.status_code in {202, 502, 503}, answer.text
         if answer.status_code == 202:
             placed.append(answer.json()["order_id"])
@@ -79,19 +76,14 @@ def test_kill_9_of_everything_is_recovered_by_the_next_start(installation: Insta
     assert customer.ends(done) == "confirmed"
     open_ = customer.place("tok_slow_2")
     installation.stop(signal.SIGKILL)
-    customer.http.close()
     wait_until(lambda: installation.processes() == [])
 
     installation.up()
     assert installation.says("ended without stopping")
-    again = Customer.__new__(Customer)
-    again.http = type(customer.http)(
-        base_url=customer.http.base_url, headers={"authorization": customer.http.headers["authorization"]}, timeout=30
-    )
-    assert again.order(done)["status"] == "confirmed"
-    assert again.ends(open_) == "confirmed"
-    assert again.payment(open_)["captured"] == "99.50"
-    again.http.close()
+    assert customer.order(done)["status"] == "confirmed"
+    assert customer.ends(open_) == "confirmed"
+    assert customer.payment(open_)["captured"] == "99.50"
+    customer.http.close()
     assert installation.stop(signal.SIGTERM) == 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -45,8 +46,6 @@ async def placed(serve: Any) -> Any:
 
 async def test_what_was_left_is_published_once(serve: Any, sink: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Every row, in its order; a second ping finds nothing. Also two at once."""
-    import os  # noqa: PLC0415
-
     place = await placed(serve)
     monkeypatch.delenv("DATABASE_URL")
     relay = await serve("outbox.relay", "orders", K_SINK=os.environ["THE_SINK"], ORDERS_DATABASE_URL=place.database_url)
@@ -56,6 +55,16 @@ async def test_what_was_left_is_published_once(serve: Any, sink: list[str], monk
     assert {answer.status_code for answer in answers} == {204}
     assert sorted(sink) == [row["id"] for row in rows]
     assert all(row["published_at"] for row in rows)
+
+
+async def test_what_was_committed_just_now_is_waited_for(serve: Any, sink: list[str]) -> None:
+    """A PingSource that fires once after a crash leaves nothing for the next one, minutes later."""
+    place = await serve("orders.place")
+    await place.client.post("/orders/", json=ORDER, headers=bearer("ada"))
+    relay = await serve("outbox.relay", "orders", K_SINK=os.environ["THE_SINK"], ORDERS_DATABASE_URL=place.database_url)
+
+    assert (await relay.post_event(PING)).status_code == 204
+    assert len(sink) == 1
 
 
 async def test_while_the_broker_is_away_it_asks_to_be_called_again(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +81,6 @@ async def test_republish_sends_what_was_published_again(
     serve: Any, sink: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under the same ids; what was never published is the relay's."""
-    import os  # noqa: PLC0415
-
     place = await placed(serve)
     await place.sql("UPDATE outbox SET published_at = now() WHERE seq <= 2 RETURNING 1")
     monkeypatch.setenv("K_SINK", os.environ["THE_SINK"])
