@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eventing.filters import compile_filters
-from functions.__main__ import known
 from functions.events import EventRefused, Payload
+from functions.operations import known
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
 from knative.runtime.resources import Platform

@@ -148,8 +148,8 @@ def test_an_unknown_name_is_answered_with_the_known_ones(arguments: list[str]) -
 def test_nothing_happens_at_import() -> None:
     """Every function can be imported with an empty environment: no connection, no thread, no setting read."""
     script = (
-        "import importlib, threading, functions.__main__ as main\n"
-        "for name in main.known():\n"
+        "import importlib, threading, functions.operations as operations\n"
+        "for name in operations.known():\n"
         "    area, _, verb = name.partition('-')\n"
         "    importlib.import_module(f'functions.{area}.{verb.replace(chr(45), chr(95))}')\n"
         "assert threading.active_count() == 1\n"
