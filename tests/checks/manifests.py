@@ -79,6 +79,7 @@ def _events(platform: Platform) -> Iterator[str]:
 def main() -> None:
     """Print what differs; exits with 1 if anything does."""
     found = list(problems())
+    print("\n".join(found) or "The manifests and the code say the same.")
     sys.exit(1 if found else 0)
 
 
