@@ -1,4 +1,4 @@
-"""Imports what functions share. A fork server imports this once; each function it forks has it already."""
+"""Imports every function and what they share. A fork server imports this once; each process it forks has it already."""
 
 import argon2
 import asyncpg
@@ -13,23 +13,16 @@ import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
-import eventing.outbox
-import functions.app
-import functions.idempotency
-import functions.identity
-import functions.money
 import functions.serve
+from functions.operations import known, load
 
-__all__ = [
-    "argon2",
-    "asyncpg",
-    "eventing",
-    "functions",
-    "h11",
-    "httpcore",
-    "httptools",
-    "httpx",
-    "joserfc",
-    "uvicorn",
-    "uvloop",
-]
+__all__ = ["argon2", "asyncpg", "functions", "h11", "httpcore", "httptools", "httpx", "joserfc", "uvicorn", "uvloop"]
+
+_failures: list[Exception] = []
+for _name in known():
+    try:
+        load(_name)
+    except Exception as _error:  # noqa: BLE001 - one that is broken must not keep the others from being loaded.
+        _failures.append(_error)
+if _failures:
+    raise _failures[0]

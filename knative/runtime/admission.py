@@ -15,6 +15,7 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from eventing import delivery, filters
+from knative.runtime import durations
 from knative.runtime.kustomize import Document, ManifestError, did_you_mean
 
 Path = tuple[str | int, ...]
@@ -22,7 +23,6 @@ Problem = tuple[Path, str]
 
 _DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
-_GO_DURATION = re.compile(r"^(\d+(\.\d+)?(ms|s|m|h))+$")
 _RESERVED_ENV = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
 _RESERVED_PORTS = frozenset({8008, 8012, 8013, 8022, 9090, 9091})
 
@@ -134,13 +134,13 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         **_HEADER,
         "spec": {
             "template": {
-                "metadata": {"annotations": ANY, "labels": ANY, "name": _NOT_YET},
+                "metadata": {"annotations": ANY, "labels": ANY, "name": None},
                 "spec": {
                     "containers": [_CONTAINER],
                     "timeoutSeconds": None,
-                    "containerConcurrency": _NOT_YET,
-                    "responseStartTimeoutSeconds": _NOT_YET,
-                    "idleTimeoutSeconds": _NOT_YET,
+                    "containerConcurrency": None,
+                    "responseStartTimeoutSeconds": None,
+                    "idleTimeoutSeconds": None,
                     "serviceAccountName": None,
                     "automountServiceAccountToken": None,
                     "enableServiceLinks": None,
@@ -149,7 +149,16 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
                     **_POD_NEVER,
                 },
             },
-            "traffic": _NOT_YET,
+            "traffic": [
+                {
+                    "revisionName": None,
+                    "latestRevision": None,
+                    "percent": None,
+                    "tag": None,
+                    "url": "Knative sets this itself",
+                    "configurationName": "Knative refuses this field inside a Service",
+                }
+            ],
         },
     },
     "eventing.knative.dev/v1 Broker": {**_HEADER, "spec": {"delivery": _DELIVERY, "config": ANY}},
@@ -300,22 +309,34 @@ def _unknown(value: Any, fields: Any, path: Path) -> Iterator[Problem]:
 
 
 def _check_service(body: Mapping[str, Any]) -> Iterator[Problem]:
-    if not _DNS_LABEL.match(str(body["metadata"]["name"])):
-        yield (
-            ("metadata", "name"),
-            "a Service's name is a DNS label (RFC 1035): it begins with a letter, at most 63 long",
-        )
-    for name in body["metadata"].get("annotations") or {}:
-        if name.startswith("autoscaling.knative.dev/"):
-            yield ("metadata", "annotations", name), "this belongs to spec.template.metadata.annotations"
-    template = (body.get("spec") or {}).get("template") or {}
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    yield from _check_autoscaling(annotations, ("spec", "template", "metadata", "annotations"))
+    name = str(body["metadata"]["name"])
+    if not _DNS_LABEL.match(name):
+        reason = "a Service's name is a DNS label (RFC 1035): it begins with a letter, at most 63 long"
+        yield ("metadata", "name"), reason
+    for annotation in body["metadata"].get("annotations") or {}:
+        if annotation.startswith("autoscaling.knative.dev/"):
+            yield ("metadata", "annotations", annotation), "this belongs to spec.template.metadata.annotations"
+    spec = body.get("spec") or {}
+    yield from _check_template(spec.get("template") or {}, name, ("spec", "template"))
+    yield from _check_traffic(spec.get("traffic"), ("spec", "traffic"))
+
+
+def _check_template(template: Mapping[str, Any], service: str, path: Path) -> Iterator[Problem]:
+    metadata = template.get("metadata") or {}
+    yield from _check_autoscaling(metadata.get("annotations") or {}, (*path, "metadata", "annotations"))
+    own = metadata.get("name")
+    if own and not (_DNS_LABEL.match(str(own)) and str(own).startswith(f"{service}-")):
+        yield (*path, "metadata", "name"), f"a revision's name is a DNS label that begins with {service}-"
     spec = template.get("spec") or {}
-    path: Path = ("spec", "template", "spec")
-    timeout = spec.get("timeoutSeconds", "300")
-    if not _whole(timeout, 0, 600):
-        yield (*path, "timeoutSeconds"), "this has to be a whole number from 0 to 600"
+    path = (*path, "spec")
+    for name, most in (
+        ("timeoutSeconds", 600),
+        ("responseStartTimeoutSeconds", 600),
+        ("idleTimeoutSeconds", 600),
+        ("containerConcurrency", 1000),
+    ):
+        if not _whole(spec.get(name, 0), 0, most):
+            yield (*path, name), f"this has to be a whole number from 0 to {most}"
     containers = spec.get("containers") or []
     if not containers:
         yield (*path, "containers"), "a Service has a container"
@@ -323,6 +344,29 @@ def _check_service(body: Mapping[str, Any]) -> Iterator[Problem]:
         yield (*path, "containers"), _NOT_YET + ": several containers"
     for index, container in enumerate(containers):
         yield from _check_container(container, (*path, "containers", index))
+
+
+def _check_traffic(traffic: list[Mapping[str, Any]] | None, path: Path) -> Iterator[Problem]:
+    """v1/route_validation.go."""
+    if traffic is None:
+        return
+    tags: set[str] = set()
+    for index, one in enumerate(traffic):
+        percent = one.get("percent", 0)
+        if not _whole(percent, 0, 100):
+            yield (*path, index, "percent"), "this has to be a whole number from 0 to 100"
+            return
+        if bool(one.get("revisionName")) == bool(one.get("latestRevision", not one.get("revisionName"))):
+            yield (*path, index), "revisionName is given exactly when latestRevision is false"
+        tag = one.get("tag")
+        if tag is not None and not _DNS_LABEL.match(str(tag)):
+            yield (*path, index, "tag"), "a tag is a DNS label (RFC 1035)"
+        if tag is not None and str(tag) in tags:
+            yield (*path, index, "tag"), f"the tag {tag} stands here twice"
+        tags.add(str(tag))
+    total = sum(int(one.get("percent") or 0) for one in traffic)
+    if total != 100:
+        yield path, f"the percents add up to {total}, not to 100"
 
 
 def _check_container(container: Mapping[str, Any], path: Path) -> Iterator[Problem]:
@@ -357,19 +401,34 @@ def _check_ports(ports: list[Mapping[str, Any]], path: Path) -> Iterator[Problem
             yield (*where, "protocol"), "Knative takes TCP only"
 
 
+_CAMEL = re.compile(r"[A-Z]")
+
+
+def canonical(annotations: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotations with Knative's older spelling (`minScale`) turned into its own (`min-scale`)."""
+    renamed = {}
+    for name, value in annotations.items():
+        prefix, slash, short = str(name).rpartition("/")
+        if prefix == "autoscaling.knative.dev":
+            short = _CAMEL.sub(lambda found: f"-{found[0].lower()}", short)
+        renamed[f"{prefix}{slash}{short}"] = value
+    return renamed
+
+
 def _check_autoscaling(annotations: Mapping[str, Any], path: Path) -> Iterator[Problem]:
     """Ranges of annotation_validation.go; those that change nothing here below two replicas are let pass."""
     for name, value in annotations.items():
         if not name.startswith("autoscaling.knative.dev/"):
             continue
         short = name.partition("/")[2]
-        rule = _AUTOSCALING.get(short)
+        rule = _AUTOSCALING.get(next(iter(canonical({name: ""}))).partition("/")[2])
         if not isinstance(value, str):
             yield (*path, name), "an annotation's value is text: put it in quotes"
         elif rule is None:
             yield (*path, name), f"there is no such annotation{did_you_mean(short, _AUTOSCALING)}"
         elif (reason := rule(value)) is not None:
             yield (*path, name), reason
+    annotations = canonical(annotations)
     low, high = (str(annotations.get(f"autoscaling.knative.dev/{name}", "0")) for name in ("min-scale", "max-scale"))
     if low.isdigit() and high.isdigit() and 0 < int(high) < int(low):
         yield (*path, "autoscaling.knative.dev/max-scale"), "max-scale is less than min-scale"
@@ -394,10 +453,10 @@ def _count(low: int) -> Callable[[str], str | None]:
 
 def _seconds(low: float, high: float) -> Callable[[str], str | None]:
     def rule(text: str) -> str | None:
-        if not _GO_DURATION.match(text):
+        try:
+            value = durations.seconds(text)
+        except ValueError:
             return "this has to be a duration such as 30s"
-        units = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-        value = sum(float(part[1]) * units[part[2]] for part in re.finditer(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text))
         return None if low <= value <= high else f"this has to be from {low:g}s to {high:g}s"
 
     return rule

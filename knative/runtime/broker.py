@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import yaml
 
 from knative.runtime import child
+from knative.runtime.state import State
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,12 @@ class Broker:
     host: str
     port: int
     log: Path
+    manifest: Path
+
+    def reread(self, documents: Sequence[Mapping[str, Any]]) -> None:
+        """Serve these Brokers and Triggers from now on; those that did not change go on as they are."""
+        State.write(self.manifest, yaml.safe_dump_all(documents, sort_keys=False))
+        self.process.send_signal(signal.SIGHUP)
 
     def wait_until_ready(self) -> None:
         """Wait until its ingress takes connections.
@@ -69,4 +77,4 @@ def start(
         # The channel's URL carries its token, which a command line would show to every user of the machine.
         environment={**environment, "CHANNEL_URL": channel},
     )
-    return Broker(process, host, port, log)
+    return Broker(process, host, port, log, manifest)

@@ -58,7 +58,11 @@ def _parser() -> argparse.ArgumentParser:
 
     one = add("up", _up, "run everything in the foreground; ctrl-C stops it")
     one.add_argument(
-        "-f", "--manifests", type=Path, default=ROOT / "knative/overlays/local", help="kustomization folder"
+        "-f",
+        "--manifests",
+        type=Path,
+        default=ROOT / "knative/overlays/local",
+        help="a YAML file, a folder of them, or a kustomization folder",
     )
     one.add_argument("--host", default=os.environ.get("WAKE_HOST", "127.0.0.1"), help="address to listen on")
     one.add_argument("--port", type=int, default=_setting("WAKE_PORT", 8080), help="HTTP and gRPC (WAKE_PORT, 8080)")
@@ -68,6 +72,8 @@ def _parser() -> argparse.ArgumentParser:
         default=_setting("WAKE_BROKER_PORT", 8082),
         help="Broker ingress (WAKE_BROKER_PORT, 8082)",
     )
+    one = add("init", _init, "write an example into a new folder: two services, a Broker and a Trigger")
+    one.add_argument("folder", type=Path, help="a folder that is not there yet, or is empty")
     one = add("down", _down, "stop the running one, finishing what is in hand")
     one.add_argument("--quiet", action="store_true", help="say nothing when none runs")
     one = add("reset", _reset, "delete the state folder: every order, event and log")
@@ -115,9 +121,11 @@ def _up(options: argparse.Namespace) -> int:
     from knative.runtime import up  # noqa: PLC0415
     from knative.runtime.child import StartFailed  # noqa: PLC0415
     from knative.runtime.environment import MissingValue  # noqa: PLC0415
+    from knative.runtime.history import NoSuchRevision  # noqa: PLC0415
     from knative.runtime.jobs import JobFailed  # noqa: PLC0415
     from knative.runtime.kustomize import ManifestErrors  # noqa: PLC0415
     from knative.runtime.manifests import load  # noqa: PLC0415
+    from knative.runtime.serving import NotRunnable  # noqa: PLC0415
 
     state = State(options.state)
     try:
@@ -128,7 +136,7 @@ def _up(options: argparse.Namespace) -> int:
                 up.up(
                     platform,
                     state,
-                    up.Options(root=ROOT, host=options.host, port=options.port, broker_port=options.broker_port),
+                    up.Options(ROOT, options.manifests, options.host, options.port, options.broker_port),
                     after_crash=crashed,
                 )
             )
@@ -139,10 +147,22 @@ def _up(options: argparse.Namespace) -> int:
         raise Refused(
             f"{len(errors.errors)} things in {options.manifests} are not as Knative would take them"
         ) from errors
-    except (StartFailed, JobFailed, MissingValue, up.PortTaken, up.NotRunnable, ValueError) as error:
+    except (StartFailed, JobFailed, MissingValue, up.PortTaken, NotRunnable, NoSuchRevision, ValueError) as error:
         raise Refused(str(error)) from error
     except OSError as error:
         raise Refused(f"{error.strerror or error}: {error.filename or options.state}") from error
+    return 0
+
+
+def _init(options: argparse.Namespace) -> int:
+    folder: Path = options.folder
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise Refused(f"{folder} is there already and not an empty folder: choose another name")
+    try:
+        shutil.copytree(Path(__file__).parent / "example", folder, dirs_exist_ok=True)
+    except OSError as error:
+        raise Refused(f"{error.filename or folder}: {error.strerror}") from error
+    print(f"Written. Now: wake up -f {folder}   ({folder}/README.md says what to try)")
     return 0
 
 

@@ -121,7 +121,7 @@ def of_service(service: Service, values: Values, gateway: str, broker_ingress: s
         "PORT": "8080",
         "K_SERVICE": service.name,
         "K_CONFIGURATION": service.name,
-        "K_REVISION": f"{service.name}-00001",
+        "K_REVISION": service.revision,
         **of_container(service.container, service.namespace, values),
     }
     if service.sink is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -11,15 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from knative.runtime import child, programs
 
-_COUNTER = re.compile(r"^cluster\.(?P<cluster>.+)\.upstream_rq_(?P<what>active|total)$")
+_COUNTER = re.compile(r"^cluster\.(?P<cluster>.+)\.upstream_rq_(?P<what>active|pending_active|total)$")
+_PLACE = re.compile(r"^(?P<cluster>[^:]+)::127\.0\.0\.1:(?P<port>\d+)::rq_active::")
+_CLUSTER = re.compile(r"^(?P<cluster>[^:]+)::observability_name::")
 
 
 @dataclass(frozen=True)
 class Count:
-    """Requests to one cluster: under way now, and since Envoy started."""
+    """Requests to one cluster: under way or waiting now, and since Envoy started."""
 
     active: int
     total: int
@@ -39,17 +43,41 @@ class Envoy:
         Raises:
             OSError: Envoy does not answer.
         """
-        stats = json.loads(self._get(r"/stats?format=json&usedonly&filter=upstream_rq_(active|total)$"))["stats"]
+        stats = json.loads(self._get(r"/stats?format=json&usedonly&filter=upstream_rq_(active|pending_active|total)$"))[
+            "stats"
+        ]
         counted: dict[str, dict[str, int]] = {}
         for stat in stats:
             if (found := _COUNTER.match(stat.get("name", ""))) is not None:
                 counted.setdefault(found["cluster"], {})[found["what"]] = int(stat["value"])
-        return {name: Count(one.get("active", 0), one.get("total", 0)) for name, one in counted.items()}
+        return {
+            name: Count(one.get("active", 0) + one.get("pending_active", 0), one.get("total", 0))
+            for name, one in counted.items()
+        }
 
-    def _get(self, path: str) -> bytes:
+    def places(self) -> Mapping[str, frozenset[int]]:
+        """The ports of each cluster's endpoints, as Envoy has them now.
+
+        Raises:
+            OSError: Envoy does not answer.
+        """
+        lines = self._get("/clusters").decode().splitlines()
+        found: dict[str, set[int]] = {one["cluster"]: set() for one in map(_CLUSTER.match, lines) if one is not None}
+        for one in map(_PLACE.match, lines):
+            if one is not None:
+                found.setdefault(one["cluster"], set()).add(int(one["port"]))
+        return {name: frozenset(ports) for name, ports in found.items()}
+
+    def set_queue(self, cluster: str, length: int) -> None:
+        """How many requests may wait for a cluster's replicas."""
+        key = quote(f"circuit_breakers.{cluster}.default.max_pending_requests", safe="")
+        with contextlib.suppress(OSError):
+            self._get(f"/runtime_modify?{key}={length}", method="POST")
+
+    def _get(self, path: str, method: str = "GET") -> bytes:
         connection = _UnixConnection(self.admin)
         try:
-            connection.request("GET", path)
+            connection.request(method, path)
             return connection.getresponse().read()
         except http.client.HTTPException as error:
             raise ConnectionError(f"Envoy's admin interface answered nonsense: {error}") from error
@@ -98,7 +126,7 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
     file.write_text(json.dumps(configuration, indent=1))
     admin.unlink(missing_ok=True)
     process = child.start(
-        # One worker a core is the default; --base-id lets several run on one machine.
+        # One worker, or a limit of connections would be each worker's own; its base id lets several run on a machine.
         [
             programs.find("envoy"),
             "-c",
@@ -107,7 +135,7 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
             "--log-level",
             "warning",
             "--concurrency",
-            "2",
+            "1",
         ],
         log=log,
     )

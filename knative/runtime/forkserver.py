@@ -29,6 +29,7 @@ import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import CodeType, ModuleType
 from typing import Any
 
 from knative.runtime import child
@@ -57,6 +58,8 @@ class ForkServer:
         self._exited: dict[int, Callable[[int], None]] = {}
         self._next = 0
         self._buffer = b""
+        # What went wrong while the parent imported, or nothing; told once.
+        self.loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         channel.setblocking(False)
         asyncio.get_running_loop().add_reader(channel, self._read)
 
@@ -110,7 +113,9 @@ class ForkServer:
             self._take(json.loads(line))
 
     def _take(self, message: dict[str, Any]) -> None:
-        if "started" in message:
+        if "loaded" in message:
+            self.loaded.set_result(message["loaded"])
+        elif "started" in message:
             self._started.pop(message["started"]).set_result(message["pid"])
         else:
             # A child may end before whoever started it came back from waiting for its pid.
@@ -123,6 +128,8 @@ class ForkServer:
     def _lost(self) -> None:
         """The parent is gone, and with it (they die with their parent) every child."""
         self.close()
+        if not self.loaded.done():
+            self.loaded.set_result("the fork server ended")
         for started in self._started.values():
             if not started.done():
                 started.set_exception(child.StartFailed("the fork server ended"))
@@ -130,6 +137,11 @@ class ForkServer:
         for exited in list(self._exited.values()):
             exited(-signal.SIGKILL)
         self._exited.clear()
+
+    @property
+    def children(self) -> int:
+        """How many of its children run."""
+        return len(self._exited) + len(self._started)
 
     def wait_until_ready(self) -> None:
         """Nothing to wait for: starts that come while it still imports are kept in the channel."""
@@ -154,21 +166,41 @@ def main(arguments: Sequence[str] | None = None) -> None:
     channel = socket.socket(fileno=options.channel)
     # The folder of the functions comes first, as `python -m` has it.
     sys.path.insert(0, str(Path.cwd()))
-    for package in options.packages:
-        _preload(package)
+    errors = [error for package in options.packages if (error := _preload(package)) is not None]
     # What was imported stays for ever: the collector must not touch, and so copy, the shared pages in every child.
     gc.collect()
     gc.freeze()
+    _send(channel, {"loaded": "; ".join(errors)})
     _serve(channel)
 
 
-def _preload(package: str) -> None:
-    """Import what the package says its functions share; a function that fails will say so itself."""
+# The compiled `__main__` of each package: children run what was good when the parent read it.
+_MAINS: dict[str, CodeType] = {}
+
+
+def _preload(package: str) -> str | None:
+    """Import what the package says its functions share; answers in one line what went wrong."""
     try:
         if importlib.util.find_spec(f"{package}.preload") is not None:
             importlib.import_module(f"{package}.preload")
-    except Exception:  # noqa: BLE001 - a broken preload costs speed only; the function's own start shows the error.
+        spec = importlib.util.find_spec(f"{package}.__main__")
+        code = None if spec is None else spec.loader.get_code(spec.name)  # type: ignore[union-attr]
+        if code is not None:
+            _MAINS[package] = code
+    except Exception as error:  # noqa: BLE001 - told to whoever started us; each function's own start shows it too.
         traceback.print_exc()
+        return _in_one_line(error)
+    return None
+
+
+def _in_one_line(error: Exception) -> str:
+    """What went wrong, and the last file of ours that it came from."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}: {error.msg}"
+    places = [one for one in traceback.extract_tb(error.__traceback__) if ".venv" not in one.filename]
+    place = places[-1] if places else None
+    where = "" if place is None or place.filename.startswith("<") else f"{place.filename}:{place.lineno}: "
+    return f"{where}{type(error).__name__}: {error}"
 
 
 def _serve(channel: socket.socket) -> None:
@@ -244,6 +276,7 @@ def _become(message: Mapping[str, Any], listener: int, log: int, parent: int) ->
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.setsid()
+    child.set_name(message["arguments"][0] if message["arguments"] else message["module"])
     child.die_with_parent()
     if os.getppid() != parent:
         os._exit(1)
@@ -267,7 +300,13 @@ def _run(module: str, arguments: Sequence[str]) -> int:
     """Run a module as `python -m` would; answers the exit code."""
     sys.argv = [module, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module in _MAINS:
+            main_module = ModuleType("__main__")
+            main_module.__dict__["__package__"] = module
+            sys.modules["__main__"] = main_module
+            exec(_MAINS[module], main_module.__dict__)  # noqa: S102 - it is what `python -m` would run.
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return end.code or 0

@@ -80,6 +80,20 @@ def dotted(path: tuple[str | int, ...]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
+def collect(place: Path) -> list[Document]:
+    """Every object of a kustomization folder, of a plain folder's YAML files, or of one file.
+
+    Raises:
+        ManifestErrors: there is nothing there, or what `build` raises.
+    """
+    if (place / "kustomization.yaml").exists():
+        return build(place)
+    files = [place] if place.is_file() else sorted([*place.rglob("*.yaml"), *place.rglob("*.yml")])
+    if not files:
+        raise ManifestErrors([ManifestError(place, 1, "", "there is no YAML here")])
+    return [document for file in files for document in read(file)]
+
+
 def build(folder: Path) -> list[Document]:
     """Every object of a kustomization, in the order of its files.
 

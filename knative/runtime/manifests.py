@@ -5,16 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from knative.runtime import admission
 from knative.runtime.addresses import destination_of
-from knative.runtime.kustomize import Document, ManifestError, ManifestErrors, build
+from knative.runtime.kustomize import Document, ManifestError, ManifestErrors, collect
+from knative.runtime.probes import Probe
 from knative.runtime.resources import (
-    AutoscalerDefaults,
     Broker,
     ConfigMap,
     Container,
@@ -27,23 +27,22 @@ from knative.runtime.resources import (
     RouteMatch,
     Secret,
     Service,
+    Target,
     Trigger,
     Variable,
 )
 
-_GO_DURATION = re.compile(r"(?P<count>\d+(?:\.\d+)?)(?P<unit>ms|s|m|h)")
-_UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _TIMEOUT_SECONDS = 300
-_AUTOSCALING = "autoscaling.knative.dev"
+_AUTOSCALER = ("knative-serving", "config-autoscaler")
 
 
-def load(folder: Path) -> Platform:
-    """The platform of a kustomization folder.
+def load(place: Path) -> Platform:
+    """The platform of a kustomization folder, a plain folder of YAML, or one file.
 
     Raises:
         ManifestErrors: with everything that Knative would refuse, that is not honoured here, or that leads nowhere.
     """
-    documents = build(folder)
+    documents = collect(place)
     errors = admission.check(documents)
     if errors:
         raise ManifestErrors(errors)
@@ -73,7 +72,7 @@ def platform(documents: Iterable[Document]) -> Platform:
         routes=tuple(route for one in by_kind.get("HTTPRoute", []) for route in _routes(one)),
         config_maps=config_maps,
         secrets=secrets,
-        autoscaler=_autoscaler(config_maps),
+        autoscaler=config_maps[_AUTOSCALER].data if _AUTOSCALER in config_maps else {},
         unlisted=tuple(dict.fromkeys(one.file for one in documents if one.unlisted)),
     )
     errors = _dangling(made, by_kind)
@@ -97,46 +96,63 @@ def _digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def go_duration_seconds(text: str) -> float:
-    """Seconds of a Go duration such as "10s" or "1m30s", as Knative's annotations and ConfigMaps have them.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if text == "0":
-        return 0.0
-    parts = list(_GO_DURATION.finditer(text))
-    if not parts or "".join(part[0] for part in parts) != text:
-        raise ValueError(f"{text!r} is no duration such as 10s or 1m30s")
-    return sum(float(part["count"]) * _UNIT_SECONDS[part["unit"]] for part in parts)
-
-
 def _service(document: Document, bindings: Iterable[Document]) -> Service:
     body = document.body
-    template = body["spec"]["template"]
-    annotations = (template.get("metadata") or {}).get("annotations") or {}
-    spec = template["spec"]
-    port = (spec["containers"][0].get("ports") or [{}])[0]
-    protocol: Literal["http1", "h2c"] = "h2c" if port.get("name") == "h2c" else "http1"
-    labels = body["metadata"].get("labels") or {}
     sink, overrides = _bound(document, bindings)
-    window = annotations.get(f"{_AUTOSCALING}/window")
+    template = body["spec"]["template"]
     return Service(
         name=document.name,
         namespace=document.namespace,
-        template_key=_digest(template),
-        labels=labels,
-        annotations=annotations,
-        container=_container(spec["containers"][0]),
-        protocol=protocol,
-        cluster_local=labels.get("networking.knative.dev/visibility") == "cluster-local",
-        timeout_seconds=int(spec.get("timeoutSeconds", _TIMEOUT_SECONDS)),
-        stable_window_seconds=None if window is None else go_duration_seconds(window),
-        scale_down_delay_seconds=go_duration_seconds(annotations.get(f"{_AUTOSCALING}/scale-down-delay", "0s")),
-        min_scale=int(annotations.get(f"{_AUTOSCALING}/min-scale", "0")),
+        folder=document.file.resolve().parent,
+        labels=body["metadata"].get("labels") or {},
+        traffic=tuple(
+            Target(one.get("revisionName"), int(one.get("percent") or 0), one.get("tag"))
+            for one in body["spec"].get("traffic") or [{"percent": 100}]
+        ),
         sink=sink,
         ce_overrides=overrides,
+        **_of_template(template),
     )
+
+
+def with_template(service: Service, template: Mapping[str, Any], revision: str) -> Service:
+    """The same Service with another of its templates: an earlier revision."""
+    return replace(service, **{**_of_template(template), "revision": revision})
+
+
+def _of_template(template: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a Service that its template decides."""
+    metadata, spec = template.get("metadata") or {}, template["spec"]
+    container = spec["containers"][0]
+    port = (container.get("ports") or [{}])[0]
+    timeout = int(spec.get("timeoutSeconds") or _TIMEOUT_SECONDS)
+    start = int(spec.get("responseStartTimeoutSeconds") or 0)
+    requests = (container.get("resources") or {}).get("requests") or {}
+    return {
+        "template": template,
+        "template_key": _digest({**template, "metadata": {**metadata, "name": None}}),
+        "revision": str(metadata.get("name") or ""),
+        "annotations": admission.canonical(metadata.get("annotations") or {}),
+        "container": _container(container),
+        "protocol": "h2c" if port.get("name") == "h2c" else "http1",
+        "timeout_seconds": timeout,
+        # A template that asks for more than 300 s gets this for its first byte (v1/revision_defaults.go).
+        "response_start_timeout_seconds": start or (_TIMEOUT_SECONDS if timeout > _TIMEOUT_SECONDS else 0),
+        "idle_timeout_seconds": int(spec.get("idleTimeoutSeconds") or 0),
+        "container_concurrency": int(spec.get("containerConcurrency") or 0),
+        "cpu_request": _cores(str(requests.get("cpu", "1"))),
+        "readiness": _probe(container.get("readinessProbe")),
+        "liveness": _probe(container.get("livenessProbe")),
+    }
+
+
+def _probe(body: Mapping[str, Any] | None) -> Probe | None:
+    return None if body is None else Probe.of(body)
+
+
+def _cores(quantity: str) -> float:
+    """Kubernetes' quantity of CPU: "250m" is a quarter of a core."""
+    return float(quantity[:-1]) / 1000 if quantity.endswith("m") else float(quantity)
 
 
 def _bound(document: Document, bindings: Iterable[Document]) -> tuple[Destination | None, Mapping[str, str]]:
@@ -260,17 +276,6 @@ def _secret(document: Document) -> Secret:
     decoded = {key: base64.b64decode(value).decode() for key, value in (body.get("data") or {}).items()}
     decoded |= {key: str(value) for key, value in (body.get("stringData") or {}).items()}
     return Secret(document.name, document.namespace, decoded, (body.get("metadata") or {}).get("annotations") or {})
-
-
-def _autoscaler(config_maps: Mapping[tuple[str, str], ConfigMap]) -> AutoscalerDefaults:
-    found = config_maps.get(("knative-serving", "config-autoscaler"))
-    data = {} if found is None else found.data
-    defaults = AutoscalerDefaults()
-    window, grace = data.get("stable-window"), data.get("scale-to-zero-grace-period")
-    return AutoscalerDefaults(
-        defaults.stable_window_seconds if window is None else go_duration_seconds(window),
-        defaults.scale_to_zero_grace_period_seconds if grace is None else go_duration_seconds(grace),
-    )
 
 
 def _dangling(made: Platform, by_kind: Mapping[str, list[Document]]) -> list[ManifestError]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from knative.runtime.probes import Probe
+
 Key = tuple[str, str]
 
 
@@ -56,23 +58,65 @@ class Destination:
 
 
 @dataclass(frozen=True)
+class Target:
+    """A part of a Service's traffic: to a revision by name, or (None) to the latest."""
+
+    revision: str | None
+    percent: int
+    tag: str | None
+
+
+@dataclass(frozen=True)
 class Service:
-    """A Knative Service. `annotations` are its template's; `sink` and `ce_overrides` come from a SinkBinding."""
+    """A Knative Service with one of its templates. `annotations` are the template's; the sink is a SinkBinding's.
+
+    `revision` is the template's own name where it has one, and is given by runtime/history.py otherwise. `folder` is
+    that of its YAML.
+    """
 
     name: str
     namespace: str
-    template_key: str
+    folder: Path
     labels: Mapping[str, str]
+    traffic: tuple[Target, ...]
+    sink: Destination | None
+    ce_overrides: Mapping[str, str]
+    template: Mapping[str, Any]
+    template_key: str
+    revision: str
     annotations: Mapping[str, str]
     container: Container
     protocol: Literal["http1", "h2c"]
-    cluster_local: bool
     timeout_seconds: int
-    stable_window_seconds: float | None
-    scale_down_delay_seconds: float
-    min_scale: int
-    sink: Destination | None
-    ce_overrides: Mapping[str, str]
+    response_start_timeout_seconds: int
+    idle_timeout_seconds: int
+    container_concurrency: int
+    cpu_request: float
+    readiness: Probe | None
+    liveness: Probe | None
+
+    @property
+    def cluster_local(self) -> bool:
+        """Whether it is hidden from outside (networking.knative.dev/visibility)."""
+        return self.labels.get("networking.knative.dev/visibility") == "cluster-local"
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A Service, the revisions of it that get requests, and how the requests are shared out."""
+
+    service: Service
+    targets: tuple[RevisionTarget, ...]
+    revisions: Mapping[str, Service]
+
+
+@dataclass(frozen=True)
+class RevisionTarget:
+    """A part of the traffic, to a revision that there is."""
+
+    revision: str
+    percent: int
+    tag: str | None
 
 
 @dataclass(frozen=True)
@@ -160,14 +204,6 @@ class Secret:
 
 
 @dataclass(frozen=True)
-class AutoscalerDefaults:
-    """What config-autoscaler says; the defaults are Knative's, in seconds."""
-
-    stable_window_seconds: float = 60.0
-    scale_to_zero_grace_period_seconds: float = 30.0
-
-
-@dataclass(frozen=True)
 class Platform:
     """All of it. Services, ConfigMaps and Secrets by (namespace, name)."""
 
@@ -179,5 +215,6 @@ class Platform:
     routes: tuple[Route, ...]
     config_maps: Mapping[Key, ConfigMap]
     secrets: Mapping[Key, Secret]
-    autoscaler: AutoscalerDefaults
+    # What config-autoscaler says.
+    autoscaler: Mapping[str, str]
     unlisted: tuple[Path, ...]

@@ -58,6 +58,14 @@ class Supervisor:
         self._changed()
         self._watches[name] = asyncio.create_task(self._watch(name, start))
 
+    def replace(self, name: str, server: Server, start: Callable[[], Server]) -> Server:
+        """Watch this one from now on in the place of another, which is answered and runs on."""
+        self._watches[name].cancel()
+        before, self._servers[name] = self._servers[name], server
+        self._watches[name] = asyncio.create_task(self._watch(name, start))
+        self._changed()
+        return before
+
     async def _watch(self, name: str, start: Callable[[], Server]) -> None:
         failures = 0
         while True:

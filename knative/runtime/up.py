@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,22 +19,24 @@ from knative.runtime import (
     broker,
     child,
     environment,
-    envoy,
+    history,
     ingress,
     jobs,
     nats,
     postgres,
     provision,
+    reload,
 )
-from knative.runtime.autoscaler import Decision, Scale, decide
-from knative.runtime.forkserver import Command, ForkServer
+from knative.runtime.forkserver import ForkServer
+from knative.runtime.gateway import Gateway
+from knative.runtime.kustomize import ManifestErrors
+from knative.runtime.manifests import load
 from knative.runtime.pingsource import Pinger
-from knative.runtime.resources import Platform, Service
-from knative.runtime.revision import Phase, Revision
+from knative.runtime.resources import Key, PingSource, Platform, Routed
+from knative.runtime.serving import NotRunnable, Serving, Surroundings, is_wakes, launcher
 from knative.runtime.state import State, process_started
 from knative.runtime.supervisor import Supervisor
 
-_SCALE_TICK_SECONDS = 1.0
 # Ctrl-C must be over within five seconds: functions and the Broker drain side by side, the servers take what is left.
 _DRAIN_SECONDS = 2.5
 
@@ -43,15 +45,12 @@ class PortTaken(Exception):
     """Somebody else listens where we were told to."""
 
 
-class NotRunnable(Exception):
-    """A Service's container is nothing that can be run here."""
-
-
 @dataclass(frozen=True)
 class Options:
     """What `wake up` was asked for; ports 0 mean any free one."""
 
     root: Path
+    manifests: Path
     host: str
     port: int
     broker_port: int
@@ -66,19 +65,26 @@ class Runtime:
         self._options = options
         self._supervisor = Supervisor(self._tell, self._changed)
         self._fork_server: ForkServer | None = None
-        self._envoy: envoy.Envoy | None = None
         self._postgres: postgres.Postgres | None = None
-        self._revisions: dict[tuple[str, str], Revision] = {}
+        self._nats: nats.Nats | None = None
+        self._broker: broker.Broker | None = None
         self._since = time.time()
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
         self._postgres_port = child.free_port()
         self._nats_port = child.free_port()
+        self._gateway = Gateway(
+            state.run / "envoy",
+            ingress.EnvoyPorts(options.host, self._port, self._gateway_port, str(state.socket("envoy.sock"))),
+        )
+        self._serving = Serving(self._gateway, state, self._running_fork_server, self._tell, self._changed)
+        self._children = {**environment.of_machine(), **environment.of_neighbours(self._gateway_url)}
         self._status_due = False
         self._up = False
         self.started = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._pinging: list[tuple[PingSource, asyncio.Task[None]]] = []
 
     @property
     def url(self) -> str:
@@ -90,169 +96,193 @@ class Runtime:
         return f"http://127.0.0.1:{self._broker_port}"
 
     @property
-    def _gateway(self) -> str:
+    def _gateway_url(self) -> str:
         return f"http://127.0.0.1:{self._gateway_port}"
 
     async def run(self, *, after_crash: bool, stop: asyncio.Event) -> None:
         """Start everything, serve until *stop* is set, stop everything.
 
         Raises:
-            StartFailed, JobFailed, MissingValue, NotRunnable: before anything was served; the message says what to do.
+            StartFailed, JobFailed, MissingValue, NotRunnable, NoSuchRevision: before anything was served; the message
+            says what to do.
         """
         try:
             await self._start()
             self._announce()
-            tasks = [self._scale()] + [pinger.run() for pinger in self._pingers()]
-            if after_crash:
+            self._later(self._serving.scale())
+            self._later(self._follow_saves())
+            self._ping()
+            if after_crash and self._platform.ping_sources:
                 self._tell("the last run ended without stopping: every PingSource fires once, to sweep what it left")
-                tasks += [pinger.send() for pinger in self._pingers()]
-            for task in tasks:
-                self._later(task)
+                for source in self._platform.ping_sources:
+                    self._later(self._pinger(source).send())
             await stop.wait()
         finally:
             await self._stop()
 
     async def _start(self) -> None:
-        children = {**environment.of_machine(), **environment.of_neighbours(self._gateway)}
-        packages = sorted({_module(service).partition(".")[0] for service in self._platform.services.values()})
-        data = self._state.folder
-        log = self._state.log
-
-        def start_fork_server() -> ForkServer:
-            self._fork_server = ForkServer.launch(packages, self._options.root, log("forkserver"), children)
-            return self._fork_server
-
-        def start_postgres() -> postgres.Postgres:
-            self._postgres = postgres.start(data / "postgres", self._postgres_port, log("postgres"))
-            return self._postgres
-
-        channel: list[nats.Nats] = []
-
-        def start_nats() -> nats.Nats:
-            channel[:] = [nats.start(data / "nats", self._nats_port, log("nats-server"))]
-            return channel[0]
-
-        await asyncio.gather(
-            self._supervisor.start("forkserver", start_fork_server),
-            self._supervisor.start("nats-server", start_nats),
-            self._supervisor.start("postgres", start_postgres),
-        )
-        start_broker = self._supervisor.start(
-            "broker",
-            lambda: broker.start(
-                addresses.broker_documents(self._platform, self._broker_ingress),
-                folder=self._state.run,
-                channel=channel[0].url,
-                host=self._options.host,
-                port=self._broker_port,
-                journal=self._state.journal,
-                log=log("broker"),
-                environment=children,
-            ),
-        )
-        await asyncio.gather(start_broker, self._start_serving())
-        for revision in self._revisions.values():
-            revision.watch()
+        routed = history.revise(self._platform, self._state.folder / "revisions.json")
+        self._refuse_what_cannot_run(routed)
+        await asyncio.gather(*self._starting_parts(self._platform))
+        start_broker = self._start_broker() if _has_events(self._platform) else _nothing()
+        await asyncio.gather(start_broker, self._start_serving(routed))
+        self._serving.watch()
         self._up = self.started = True
         self._write_status()
 
-    async def _start_serving(self) -> None:
-        """Databases and Secrets, then the revisions' sockets, then the gateway before them and the Jobs beside it."""
-        assert self._postgres is not None  # noqa: S101 - started by the caller.
-        provisions = provision.complete(self._platform, self._postgres_port, self._state.secrets)
-        await provision.create_databases(self._postgres, provisions.databases)
-        values = environment.Values.of(self._platform, provisions.secrets)
-        for key, service in self._platform.services.items():
-            self._revisions[key] = self._revision(service, values)
-        configuration = ingress.bootstrap(
-            self._platform,
-            ingress.EnvoyPorts(
-                public_host=self._options.host,
-                public_port=self._port,
-                internal_port=self._gateway_port,
-                admin_socket=str(admin := self._state.socket("envoy.sock")),
-            ),
-            {key: revision.port for key, revision in self._revisions.items()},
+    def _refuse_what_cannot_run(self, routed: Mapping[Key, Routed]) -> None:
+        """Before anything is started: the images are known, or something stands in for them."""
+        nothing = environment.Values({}, {})
+        for one in routed.values():
+            for service in one.revisions.values():
+                with contextlib.suppress(environment.MissingValue):
+                    launcher(service, self._surroundings(nothing), self._running_fork_server)
+
+    def _starting_parts(self, platform: Platform) -> list[Coroutine[Any, Any, None]]:
+        """The parts that this YAML needs and that do not run yet: what it does not need is not started."""
+        running = self._supervisor.pids
+        parts: list[Coroutine[Any, Any, None]] = []
+        if "forkserver" not in running and _packages(platform):
+            parts.append(self._supervisor.start("forkserver", self._launch_fork_server))
+        if "postgres" not in running and _has_databases(platform):
+            parts.append(self._supervisor.start("postgres", self._start_postgres))
+        if "nats-server" not in running and _has_events(platform):
+            parts.append(self._supervisor.start("nats-server", self._start_nats))
+        return parts
+
+    def _launch_fork_server(self) -> ForkServer:
+        self._fork_server = ForkServer.launch(
+            _packages(self._platform), self._options.root, self._state.log("forkserver"), self._children
         )
+        return self._fork_server
 
-        def start_envoy() -> envoy.Envoy:
-            self._envoy = envoy.start(configuration, self._state.run, admin, self._state.log("envoy"))
-            return self._envoy
+    def _start_postgres(self) -> postgres.Postgres:
+        folder = self._state.folder / "postgres"
+        self._postgres = postgres.start(folder, self._postgres_port, self._state.log("postgres"))
+        return self._postgres
 
+    def _start_nats(self) -> nats.Nats:
+        self._nats = nats.start(self._state.folder / "nats", self._nats_port, self._state.log("nats-server"))
+        return self._nats
+
+    async def _start_broker(self) -> None:
+        channel = self._nats
+        assert channel is not None  # noqa: S101 - started before.
+
+        def start() -> broker.Broker:
+            self._broker = broker.start(
+                addresses.broker_documents(self._platform, self._broker_ingress),
+                folder=self._state.run,
+                channel=channel.url,
+                host=self._options.host,
+                port=self._broker_port,
+                journal=self._state.journal,
+                log=self._state.log("broker"),
+                environment=self._children,
+            )
+            return self._broker
+
+        await self._supervisor.start("broker", start)
+
+    async def _start_serving(self, routed: Mapping[Key, Routed]) -> None:
+        """Databases and Secrets, then the revisions' sockets, then the gateway before them and the Jobs beside it."""
+        values = await self._values(self._platform)
+        await self._serving.apply(routed, self._platform.routes, self._surroundings(values), self._platform.autoscaler)
         await asyncio.gather(
-            self._supervisor.start("envoy", start_envoy),
+            self._supervisor.start("envoy", lambda: self._gateway.start(self._state.log("envoy"))),
             jobs.run_all(self._platform.jobs, self._options.root, values, self._state),
         )
 
-    def _revision(self, service: Service, values: environment.Values) -> Revision:
-        defaults = self._platform.autoscaler
-        return Revision(
-            namespace=service.namespace,
-            name=service.name,
-            command=Command(
-                module=_module(service),
-                arguments=_arguments(service),
-                folder=self._options.root / (service.container.working_directory or "."),
-                environment=environment.of_service(service, values, self._gateway, self._broker_ingress),
-            ),
-            scale=Scale(
-                min_scale=service.min_scale,
-                stable_window_seconds=service.stable_window_seconds or defaults.stable_window_seconds,
-                scale_to_zero_grace_period_seconds=defaults.scale_to_zero_grace_period_seconds,
-                scale_down_delay_seconds=service.scale_down_delay_seconds,
-            ),
-            protocol=service.protocol,
-            timeout_seconds=service.timeout_seconds,
-            log=self._state.log(service.name),
-            fork_server=self._running_fork_server,
-            changed=self._changed,
-        )
+    async def _values(self, platform: Platform) -> environment.Values:
+        provisions = provision.complete(platform, self._postgres_port, self._state.secrets)
+        if self._postgres is not None:
+            await provision.create_databases(self._postgres, provisions.databases)
+        return environment.Values.of(platform, provisions.secrets)
+
+    def _surroundings(self, values: environment.Values) -> Surroundings:
+        return Surroundings(values, self._gateway_url, self._broker_ingress, self._options.root)
 
     def _running_fork_server(self) -> ForkServer:
-        assert self._fork_server is not None  # noqa: S101 - revisions wake after it was started.
+        assert self._fork_server is not None  # noqa: S101 - revisions that need it wake after it was started.
         return self._fork_server
 
-    def _pingers(self) -> list[Pinger]:
-        return [
-            Pinger(
-                source,
-                addresses.url(source.sink, self._broker_ingress),
-                ("127.0.0.1", self._gateway_port),
-                self._tell,
-            )
-            for source in self._platform.ping_sources
-        ]
+    def _pinger(self, source: PingSource) -> Pinger:
+        sink = addresses.url(source.sink, self._broker_ingress)
+        return Pinger(source, sink, ("127.0.0.1", self._gateway_port), self._tell)
 
-    async def _scale(self) -> None:
-        """Every second that something is awake, look at what the gateway counted, and put to sleep what is idle."""
-        while True:
-            await asyncio.sleep(_SCALE_TICK_SECONDS)
-            awake = {
-                f"{namespace}/{name}": revision
-                for (namespace, name), revision in self._revisions.items()
-                if revision.phase is Phase.AWAKE
-            }
-            if not awake or self._envoy is None:
-                continue
+    def _ping(self) -> None:
+        """Run the PingSources that there are now."""
+        wanted = self._platform.ping_sources
+        for source, task in self._pinging:
+            if source not in wanted:
+                task.cancel()
+        self._pinging = [one for one in self._pinging if one[0] in wanted]
+        running = [source for source, _ in self._pinging]
+        for source in wanted:
+            if source not in running:
+                self._pinging.append((source, asyncio.get_running_loop().create_task(self._pinger(source).run())))
+
+    async def _follow_saves(self) -> None:
+        """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
+        folders = [self._options.manifests if self._options.manifests.is_dir() else self._options.manifests.parent]
+        if _packages(self._platform):
+            folders += reload.sources(self._options.root)
+        async for saved in reload.saves(folders):
             try:
-                counts = self._envoy.counts()
-            except OSError:
-                # The gateway is being started again; without its numbers nothing is put to sleep.
-                continue
-            now = time.monotonic()
-            for cluster, revision in awake.items():
-                count = counts.get(cluster, envoy.Count(0, 0))
-                observed = revision.observe(count.active, count.total, now)
-                if decide(observed, revision.scale, now) is Decision.SLEEP:
-                    self._later(revision.sleep())
-            self._changed()
+                if saved.manifests or saved.sql:
+                    await self._apply(saved)
+                if saved.code:
+                    await self._take_code()
+            except (child.StartFailed, jobs.JobFailed, environment.MissingValue, OSError) as error:
+                self._tell(f"not taken, the last good one stays: {error}")
+            except (ManifestErrors, NotRunnable, history.NoSuchRevision, ValueError) as error:
+                self._tell(f"the YAML is not taken, the last good one stays:\n{error}")
+
+    async def _apply(self, saved: reload.Saved) -> None:
+        """Read the YAML again, and change what has changed."""
+        platform = load(self._options.manifests)
+        if platform == self._platform and not saved.sql:
+            return
+        routed = history.revise(platform, self._state.folder / "revisions.json")
+        await asyncio.gather(*self._starting_parts(platform))
+        values = await self._values(platform)
+        await jobs.run_all(platform.jobs, self._options.root, values, self._state)
+        await self._serving.apply(routed, platform.routes, self._surroundings(values), platform.autoscaler)
+        self._serving.watch()
+        self._platform = platform
+        if _has_events(platform):
+            if self._broker is None:
+                await self._start_broker()
+            else:
+                self._broker.reread(addresses.broker_documents(platform, self._broker_ingress))
+        self._ping()
+        self._tell("the YAML was saved and is in force")
+
+    async def _take_code(self) -> None:
+        """Import the new code beside the old; only when that went well do functions run on it."""
+        if not _packages(self._platform):
+            return
+        before = self._fork_server
+        new = ForkServer.launch(
+            _packages(self._platform), self._options.root, self._state.log("forkserver"), self._children
+        )
+        if error := await new.loaded:
+            new.stop()
+            new.close()
+            self._tell(f"the code is not taken, the last good one stays: {error}")
+            return
+        self._fork_server = new
+        self._supervisor.replace("forkserver", new, self._launch_fork_server)
+        await self._serving.replace()
+        self._tell("the code was saved and is in force")
+        if before is not None:
+            self._later(_ended_when_empty(before))
 
     async def _stop(self) -> None:
         self._up = False
-        for task in self._tasks:
+        for task in [*self._tasks, *(task for _, task in self._pinging)]:
             task.cancel()
-        drained = [revision.close(_DRAIN_SECONDS) for revision in self._revisions.values()]
-        await asyncio.gather(self._supervisor.stop("broker"), *drained)
+        await asyncio.gather(self._supervisor.stop("broker"), self._serving.close(_DRAIN_SECONDS))
         await self._supervisor.stop("envoy", "forkserver", "nats-server", "postgres")
 
     def _changed(self) -> None:
@@ -277,31 +307,19 @@ class Runtime:
             "since": self._since,
             "url": self.url,
             "broker": self._broker_ingress,
-            "gateway": self._gateway,
+            "gateway": self._gateway_url,
             "postgres_port": self._postgres_port,
             "parts": self._supervisor.pids,
             "brokers": [f"{one.namespace}/{one.name}" for one in self._platform.brokers],
-            "services": [
-                {
-                    "namespace": revision.namespace,
-                    "name": revision.name,
-                    "phase": revision.phase.value,
-                    "pid": revision.pid,
-                    "since": revision.since,
-                    "starts": revision.starts,
-                    "crashes": revision.crashes,
-                    "requests_active": revision.requests_active,
-                    "requests_total": revision.requests_total,
-                }
-                for revision in self._revisions.values()
-            ],
+            "services": self._serving.status(),
         }
 
     def _announce(self) -> None:
-        namespaces = sorted({namespace for namespace, _ in self._platform.services})
+        namespaces = sorted({namespace for namespace, _ in self._platform.services}) or ["default"]
+        count = len(self._platform.services)
         for file in self._platform.unlisted:
             self._tell(f"{file} is in no kustomization.yaml: it runs here, but a cluster would not get it")
-        print(f"Wake is up: {len(self._revisions)} functions, all asleep until somebody calls.\n")
+        print(f"Wake is up: {count} function{'s' * (count != 1)}, all asleep until somebody calls.\n")
         print(f"  API      {self.url}  (a function alone: http://NAME.{namespaces[0]}.localhost:{self._port}/)")
         for one in self._platform.brokers:
             print(f"  Broker   http://localhost:{self._broker_port}/{one.namespace}/{one.name}")
@@ -320,23 +338,30 @@ class Runtime:
         task.add_done_callback(self._tasks.discard)
 
 
-def _module(service: Service) -> str:
-    """The module of `python -m MODULE …`, which is what can be run here.
-
-    Raises:
-        NotRunnable: the container does something else.
-    """
-    command = [*service.container.command, *service.container.args]
-    if len(command) < 3 or Path(command[0]).name not in {"python", "python3"} or command[1] != "-m":
-        raise NotRunnable(
-            f"Service {service.name}: the local runtime runs containers whose command is `python -m MODULE …`, "
-            f"not {' '.join(command) or 'the entry point of ' + service.container.image}"
-        )
-    return command[2]
+def _packages(platform: Platform) -> list[str]:
+    """The Python packages whose functions are forked."""
+    words = [(*one.container.command, *one.container.args) for one in platform.services.values() if is_wakes(one)]
+    return sorted({one[2].partition(".")[0] for one in words if len(one) > 2})
 
 
-def _arguments(service: Service) -> tuple[str, ...]:
-    return (*service.container.command, *service.container.args)[3:]
+def _has_databases(platform: Platform) -> bool:
+    return any(provision.DATABASE in one.annotations for one in platform.secrets.values())
+
+
+def _has_events(platform: Platform) -> bool:
+    return bool(platform.brokers)
+
+
+async def _nothing() -> None:
+    """For a part that this YAML does not need."""
+
+
+async def _ended_when_empty(server: ForkServer) -> None:
+    """End a fork server once the last process that it forked has ended."""
+    while server.children:
+        await asyncio.sleep(0.5)
+    await asyncio.to_thread(server.stop)
+    server.close()
 
 
 def _claimed(host: str, port: int, setting: str) -> int:

@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from knative.runtime import postgres, provision
-from knative.runtime.resources import AutoscalerDefaults, Platform, Secret
+from knative.runtime.resources import Platform, Secret
 
 
 def platform(**annotations: dict[str, str]) -> Platform:
@@ -27,7 +27,7 @@ def platform(**annotations: dict[str, str]) -> Platform:
             ("shop", name): Secret(name=name, namespace="shop", data={}, annotations=one)
             for name, one in annotations.items()
         },
-        autoscaler=AutoscalerDefaults(),
+        autoscaler={},
         unlisted=(),
     )
 
