@@ -153,10 +153,10 @@ class Serving:
                 live.revision.start(live.kpa.initial_scale)
 
     async def replace(self, *, programs: bool = False) -> None:
-        """New processes in the place of those that run: the code has changed. Programs only where asked for."""
+        """New processes in the place of those that run, because their code has changed: functions, or programs."""
         for live in list(self._live.values()):
-            forked = isinstance(live.revision.launcher, ForkLauncher)
-            if (forked or programs) and not await live.revision.replace():
+            concerned = isinstance(live.revision.launcher, ProgramLauncher if programs else ForkLauncher)
+            if concerned and not await live.revision.replace():
                 self._tell(f"{live.service.name} does not come up with its new code: the old process stays")
 
     async def scale(self) -> None:
@@ -258,6 +258,11 @@ def launcher(service: Service, around: Surroundings, fork_server: Callable[[], F
         )
     folder = around.root / (service.container.working_directory or ".")
     return ForkLauncher(Command(words[2], tuple(words[3:]), folder, variables), fork_server)
+
+
+def is_program(service: Service) -> bool:
+    """Whether any program stands in for its image."""
+    return LOCAL_COMMAND in service.annotations
 
 
 def is_wakes(service: Service) -> bool:

@@ -33,7 +33,7 @@ from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
 from knative.runtime.pingsource import Pinger
 from knative.runtime.resources import Key, PingSource, Platform, Routed
-from knative.runtime.serving import NotRunnable, Serving, Surroundings, is_wakes, launcher
+from knative.runtime.serving import NotRunnable, Serving, Surroundings, is_program, is_wakes, launcher
 from knative.runtime.state import State, process_started
 from knative.runtime.supervisor import Supervisor
 
@@ -224,15 +224,20 @@ class Runtime:
 
     async def _follow_saves(self) -> None:
         """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
-        folders = [self._options.manifests if self._options.manifests.is_dir() else self._options.manifests.parent]
+        place = self._options.manifests.resolve()
+        folders = [place if place.is_dir() else place.parent]
+        programs = folders[0] if any(map(is_program, self._platform.services.values())) else None
         if _packages(self._platform):
             folders += reload.sources(self._options.root)
-        async for saved in reload.saves(folders):
+        async for saved in reload.saves(folders, programs):
             try:
                 if saved.manifests or saved.sql:
                     await self._apply(saved)
                 if saved.code:
                     await self._take_code()
+                if saved.programs:
+                    await self._serving.replace(programs=True)
+                    self._tell("the programs' files were saved and are in force")
             except (child.StartFailed, jobs.JobFailed, environment.MissingValue, OSError) as error:
                 self._tell(f"not taken, the last good one stays: {error}")
             except (ManifestErrors, NotRunnable, history.NoSuchRevision, ValueError) as error:

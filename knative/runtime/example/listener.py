@@ -12,7 +12,7 @@ class Listener(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """An event in binary mode."""
         body = self.rfile.read(int(self.headers.get("content-length", 0)))
-        print(self.headers["ce-type"], self.headers["ce-id"], body.decode(), flush=True)
+        print(f"{self.headers['ce-type']} {self.headers['ce-id']} {body.decode()}", flush=True)
         self.send_response(204)
         self.end_headers()
 

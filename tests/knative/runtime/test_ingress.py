@@ -11,7 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from knative.runtime import child, envoy, ingress
+from knative.runtime import child, envoy, history, ingress
+from knative.runtime import gateway as gateway_
 from knative.runtime.manifests import load
 from knative.runtime.state import State
 from tests.servers import quiet
@@ -51,7 +52,14 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         ports[key] = server.sockets[0].getsockname()[1]
     admin = State(tmp_path).socket("a.sock") if len(str(tmp_path)) > 80 else tmp_path / "a.sock"
     listen = ingress.EnvoyPorts("127.0.0.1", child.free_port(), child.free_port(), str(admin))
-    running = envoy.start(ingress.bootstrap(platform, listen, ports), tmp_path, admin, tmp_path / "log")
+    made = gateway_.Gateway(tmp_path / "envoy", listen)
+    routed = history.revise(platform, tmp_path / "revisions.json")
+    places = {
+        ingress.cluster_name(namespace, one.service.revision): [ports[namespace, name]]
+        for (namespace, name), one in routed.items()
+    }
+    await made.configure(routed, platform.routes, places)
+    running = made.start(tmp_path / "log")
     await asyncio.to_thread(running.wait_until_ready)
     async with httpx.AsyncClient() as client:
         yield Gateway(
@@ -142,4 +150,4 @@ async def test_requests_are_counted_by_service(gateway: Gateway) -> None:
         await gateway.client.get(gateway.public + "/users/ada")
     counts = await asyncio.to_thread(gateway.running.counts)
 
-    assert envoy.Count(0, 3) == counts["shop/users-get"]
+    assert envoy.Count(0, 3) == counts["shop/users-get-00001"]

@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from knative.runtime.autoscaler import Scale
 from knative.runtime.environment import of_machine
 from knative.runtime.forkserver import Command, ForkServer
+from knative.runtime.gateway import connections
+from knative.runtime.launch import ForkLauncher
+from knative.runtime.probes import Probe
 from knative.runtime.revision import Phase, Revision
 
 # Answers each connection with its pid, and ends cleanly on SIGTERM, as a function does.
@@ -34,6 +36,23 @@ BROKEN = "raise RuntimeError('the setting COLOUR is missing')"
 Make = Callable[..., Revision]
 
 
+class Direct:
+    """No gateway: these tests connect to the replicas themselves."""
+
+    def route(self, cluster: str, ports: Sequence[int]) -> None:
+        """Nobody to tell."""
+
+    async def forgotten(self, cluster: str, port: int) -> None:
+        """Nobody to wait for but those who are connected."""
+        while connections(port):
+            await asyncio.sleep(0.005)
+
+
+def pid_of(revision: Revision) -> int | None:
+    """The process of its first replica."""
+    return next(iter(revision.pids), None)
+
+
 @pytest.fixture
 async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Makes revisions of a package with a working and a broken module, and closes them afterwards."""
@@ -47,17 +66,23 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     made: list[Revision] = []
 
     def revision(module: str = "sample.server", min_scale: int = 0) -> Revision:
+        command = Command(module, ("one", "two"), tmp_path, {**os.environ, "GREETING": "hello"})
         made.append(
             Revision(
                 namespace="shop",
-                name="sample",
-                command=Command(module, ("one", "two"), tmp_path, {**os.environ, "GREETING": "hello"}),
-                scale=Scale(min_scale, 6.0, 0.0, 0.0),
+                service="sample",
+                name="sample-00001",
+                launcher=ForkLauncher(command, lambda: fork_server),
                 protocol="http1",
                 timeout_seconds=5,
+                readiness=None,
+                liveness=None,
+                at_least=min_scale,
+                from_zero=1,
                 log=tmp_path / "sample.log",
-                fork_server=lambda: fork_server,
+                gateway=Direct(),
                 changed=lambda: None,
+                tell=lambda _: None,
             )
         )
         made[-1].watch()
@@ -72,7 +97,7 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
 
 async def call(revision: Revision, path: str = "/") -> str:
     """One request; answers the whole response."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", revision.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", revision.ports[0])
     writer.write(f"GET {path} HTTP/1.1\r\nhost: sample\r\n\r\n".encode())
     answer = (await asyncio.wait_for(reader.read(), 20)).decode()
     writer.close()
@@ -92,12 +117,12 @@ async def test_a_revision_sleeps_until_somebody_connects(make: Make) -> None:
     """No process runs before the first connection, which is held while one starts."""
     revision = make()
 
-    assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
+    assert (revision.phase, pid_of(revision)) == (Phase.ASLEEP, None)
 
     answer = await call(revision)
-    await wait_until(lambda: revision.pid is not None)
+    await wait_until(lambda: pid_of(revision) is not None)
 
-    assert f"{revision.pid} hello one two" in answer
+    assert f"{pid_of(revision)} hello one two" in answer
     assert revision.phase is Phase.AWAKE
 
 
@@ -105,10 +130,10 @@ async def test_it_wakes_again_after_sleep_in_a_new_process(make: Make) -> None:
     """Sleeping ends the process; the socket stays, and the next connection starts another."""
     revision = make()
     first = await call(revision)
-    await wait_until(lambda: revision.pid is not None)
+    await wait_until(lambda: pid_of(revision) is not None)
     await revision.sleep()
 
-    assert (revision.phase, revision.pid) == (Phase.ASLEEP, None)
+    assert (revision.phase, pid_of(revision)) == (Phase.ASLEEP, None)
 
     second = await call(revision)
 
@@ -120,7 +145,7 @@ async def test_a_connection_made_while_it_stops_is_served_by_the_next_process(ma
     """What arrives between the decision to sleep and the end of the process waits in the backlog."""
     revision = make()
     await call(revision)
-    await wait_until(lambda: revision.pid is not None)
+    await wait_until(lambda: pid_of(revision) is not None)
     sleeping = asyncio.create_task(revision.sleep())
     answers = await asyncio.gather(*(call(revision) for _ in range(20)))
     await sleeping
@@ -132,9 +157,9 @@ async def test_two_hundred_connections_at_once_wake_one_process(make: Make) -> N
     """All of them wait in the kernel for the one process that is started."""
     revision = make()
     answers = await asyncio.gather(*(call(revision) for _ in range(200)))
-    await wait_until(lambda: revision.pid is not None)
+    await wait_until(lambda: pid_of(revision) is not None)
 
-    assert {answer.rpartition("\r\n")[2] for answer in answers} == {f"{revision.pid} hello one two"}
+    assert {answer.rpartition("\r\n")[2] for answer in answers} == {f"{pid_of(revision)} hello one two"}
     assert revision.starts == 1
 
 
@@ -163,11 +188,11 @@ async def test_a_function_that_cannot_start_answers_why(make: Make) -> None:
 async def test_min_scale_keeps_one_awake(make: Make) -> None:
     """With min-scale 1 a process runs before anybody calls, and again after it died."""
     revision = make(min_scale=1)
-    await wait_until(lambda: revision.pid is not None)
-    first = revision.pid
+    await wait_until(lambda: pid_of(revision) is not None)
+    first = pid_of(revision)
     assert first is not None
     os.kill(first, signal.SIGKILL)
-    await wait_until(lambda: revision.pid not in {None, first})
+    await wait_until(lambda: pid_of(revision) not in {None, first})
 
     assert revision.phase is Phase.AWAKE
 
@@ -175,10 +200,10 @@ async def test_min_scale_keeps_one_awake(make: Make) -> None:
 async def test_closing_ends_the_process_and_the_socket(make: Make) -> None:
     """After close nothing listens and nothing runs."""
     revision = make()
-    port = revision.port
+    port = revision.ports[0]
     await call(revision)
-    await wait_until(lambda: revision.pid is not None)
-    pid = revision.pid
+    await wait_until(lambda: pid_of(revision) is not None)
+    pid = pid_of(revision)
     await revision.close(2.0)
 
     assert pid is not None
@@ -186,3 +211,49 @@ async def test_closing_ends_the_process_and_the_socket(make: Make) -> None:
         os.kill(pid, 0)
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_replicas_have_sockets_of_their_own(make: Make) -> None:
+    """Three processes on three ports; told to be one again, one is left, and the others' ports are closed."""
+    revision = make()
+    await call(revision)
+    revision.scale(3)
+    await wait_until(lambda: len(revision.ports) == 3)
+    ports = revision.ports
+    assert len(set(revision.pids)) == 3
+
+    revision.scale(1)
+    await wait_until(lambda: len(revision.pids) == 1 and not revision._leaving)
+    assert revision.ports == ports[:1]
+    for port in ports[1:]:
+        with pytest.raises(ConnectionRefusedError):
+            await asyncio.open_connection("127.0.0.1", port)
+
+
+async def test_new_code_takes_the_place_of_the_old(make: Make) -> None:
+    """Other processes on other ports; a call that began before is answered by the old one."""
+    revision = make()
+    before = await call(revision)
+    old = revision.ports
+    assert await revision.replace()
+    after = await call(revision)
+
+    assert before != after
+    assert old != revision.ports
+    await wait_until(lambda: not revision._leaving)
+    assert len(revision.pids) == 1
+
+
+async def test_code_that_does_not_come_up_leaves_the_old(make: Make) -> None:
+    """The process that ran goes on."""
+    revision = make()
+    before = await call(revision)
+    launcher = revision.launcher
+    assert isinstance(launcher, ForkLauncher)
+    revision.readiness = Probe("httpGet", path="/", timeout=0.2)
+    revision.launcher = ForkLauncher(
+        Command("sample.broken", (), launcher.command.folder, launcher.command.environment), launcher.fork_server
+    )
+    replacing = asyncio.create_task(revision.replace())
+    assert await call(revision) == before
+    replacing.cancel()
