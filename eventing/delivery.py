@@ -1,8 +1,7 @@
 """What follows an attempt to deliver: done, again later, or the dead letter sink. Pure.
 
-The rules are the strictest that Knative's brokers have in common, so that what works here works on each of them:
-retried are no answer, 5xx, 404, 408, 409 and 429; any other failure is final; a 2xx with a body that is no event has
-failed (Knative Eventing, data-plane contract and pkg/kncloudevents/retries.go).
+Unless a Broker asks for other rules: retried are no answer, 5xx, 404, 408, 409 and 429; any other failure is final; a
+2xx with a body that is no event has failed (Knative Eventing, data-plane contract and pkg/kncloudevents/retries.go).
 """
 
 from __future__ import annotations
@@ -10,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
-_RETRYABLE = frozenset({404, 408, 409, 429})
+RULES_ANNOTATION = "wake.dev/rules"
+_FIELDS = frozenset({"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink", "retryAfterMax", "format"})
 _DURATION = re.compile(
     r"^P(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?=\d)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?$"
@@ -26,6 +26,31 @@ class InvalidDelivery(ValueError):
 
 
 @dataclass(frozen=True)
+class Rules:
+    """Where Knative's brokers and channels differ. No answer and 5xx are tried again by all of them.
+
+    `retried`: the other codes that are tried again. `final`: what becomes of the rest: to the dead letter sink; taken
+    as delivered; or given up, with a dead letter only where it was the last attempt. `first`: the number of the first
+    retry, from which the wait is computed.
+    """
+
+    name: str
+    retried: frozenset[int]
+    final: Literal["dead-letter", "delivered", "given-up"]
+    first: int
+
+
+# The strictest that they have in common, so that what works here works on each of them.
+STRICTEST = Rules("strictest", frozenset({404, 408, 409, 429}), "dead-letter", 0)
+MT = Rules("MTChannelBasedBroker", frozenset({404, 408, 409, 429}), "dead-letter", 0)
+# natss pkg/channel/jetstream/dispatcher/message_dispatcher.go.
+NATS = Rules("NatsJetStreamChannel", frozenset({408, 429}), "given-up", 1)
+# eventing-rabbitmq pkg/dispatcher/dispatcher.go.
+RABBITMQ = Rules("RabbitMQBroker", frozenset({404, 408, 409, 429}), "delivered", 0)
+RULES: Mapping[str, Rules] = {one.name: one for one in (STRICTEST, MT, NATS, RABBITMQ)}
+
+
+@dataclass(frozen=True)
 class DeliverySpec:
     """How an event is delivered; the defaults are Knative's (config-br-defaults)."""
 
@@ -35,6 +60,11 @@ class DeliverySpec:
     # Nothing may be held longer than a Service may take to answer (timeoutSeconds, at most 600).
     timeout_seconds: float = 600.0
     dead_letter_sink: str | None = None
+    # How long a Retry-After of a 429 or 503 may make us wait; None where it is not listened to.
+    retry_after_seconds_max: float | None = None
+    # The mode events are sent in.
+    format: Literal["binary", "json"] = "binary"
+    rules: Rules = STRICTEST
 
 
 @dataclass(frozen=True)
@@ -44,16 +74,12 @@ class Outcome:
     status: int
     reason: str = ""
     body: bytes = b""
+    retry_after_seconds: float = 0.0
 
     @property
     def delivered(self) -> bool:
         """Whether the subscriber took the event."""
         return 200 <= self.status < 300
-
-    @property
-    def retryable(self) -> bool:
-        """Whether another attempt may end differently."""
-        return self.status == 0 or self.status >= 500 or self.status in _RETRYABLE
 
 
 @dataclass(frozen=True)
@@ -73,20 +99,40 @@ class DeadLetter:
     """To the dead letter sink, if there is one."""
 
 
-def next_step(outcome: Outcome, attempt: int, spec: DeliverySpec) -> Delivered | RetryIn | DeadLetter:
+@dataclass(frozen=True)
+class GivenUp:
+    """Nobody gets it: these rules lose it here."""
+
+
+Step: TypeAlias = Delivered | RetryIn | DeadLetter | GivenUp
+
+
+def next_step(outcome: Outcome, attempt: int, spec: DeliverySpec) -> Step:
     """What follows attempt number *attempt*, counted from 1; there are retry + 1 of them."""
     if outcome.delivered:
         return Delivered()
-    if outcome.retryable and attempt <= spec.retry:
-        return RetryIn(back_off_seconds(attempt, spec))
+    retryable = outcome.status == 0 or outcome.status >= 500 or outcome.status in spec.rules.retried
+    if retryable and attempt <= spec.retry:
+        wait = back_off_seconds(attempt, spec)
+        if spec.retry_after_seconds_max is not None and outcome.status in {429, 503}:
+            wait = max(wait, min(outcome.retry_after_seconds, spec.retry_after_seconds_max))
+        return RetryIn(wait)
+    if not retryable and spec.rules.final == "delivered":
+        return Delivered()
+    if not retryable and spec.rules.final == "given-up" and attempt <= spec.retry:
+        return GivenUp()
     return DeadLetter()
 
 
 def back_off_seconds(attempt: int, spec: DeliverySpec) -> float:
-    """The wait after failed attempt n: delay x 2^(n-1), or linear, delay x (n-1), so that the first is immediate."""
+    """The wait after failed attempt n: delay x 2^(n-1), or linear, delay x (n-1), so that the first is immediate.
+
+    Over NatsJetStreamChannel retries are counted from 1 instead, so that each wait is the next one's.
+    """
+    number = attempt - 1 + spec.rules.first
     if spec.backoff_policy == "linear":
-        return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * (attempt - 1))
-    return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * 2.0 ** min(attempt - 1, 64))
+        return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * number)
+    return min(_BACK_OFF_SECONDS_MAX, spec.backoff_delay_seconds * 2.0 ** min(number, 64))
 
 
 def parse_delivery(spec: Mapping[str, Any]) -> DeliverySpec:
@@ -95,7 +141,7 @@ def parse_delivery(spec: Mapping[str, Any]) -> DeliverySpec:
     Raises:
         InvalidDelivery: a field that Knative would refuse, or one that is not honoured here.
     """
-    unknown = set(spec) - {"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"}
+    unknown = set(spec) - _FIELDS
     if unknown:
         raise InvalidDelivery(f"delivery.{min(unknown)} is not supported")
     retry = spec.get("retry", 0)
@@ -104,8 +150,11 @@ def parse_delivery(spec: Mapping[str, Any]) -> DeliverySpec:
     policy = spec.get("backoffPolicy", "exponential")
     if policy not in {"linear", "exponential"}:
         raise InvalidDelivery("delivery.backoffPolicy is linear or exponential")
+    form = spec.get("format", "binary")
+    if form not in {"binary", "json"}:
+        raise InvalidDelivery("delivery.format is binary or json")
     defaults = DeliverySpec()
-    timeout = spec.get("timeout")
+    timeout, most = spec.get("timeout"), spec.get("retryAfterMax")
     if timeout is not None and duration_seconds(timeout, "timeout") <= 0:
         raise InvalidDelivery("delivery.timeout has to be longer than nothing")
     return DeliverySpec(
@@ -114,6 +163,8 @@ def parse_delivery(spec: Mapping[str, Any]) -> DeliverySpec:
         backoff_delay_seconds=duration_seconds(spec.get("backoffDelay", "PT0.2S"), "backoffDelay"),
         timeout_seconds=defaults.timeout_seconds if timeout is None else duration_seconds(timeout, "timeout"),
         dead_letter_sink=(spec.get("deadLetterSink") or {}).get("uri"),
+        retry_after_seconds_max=None if most is None else duration_seconds(most, "retryAfterMax"),
+        format=form,
     )
 
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 import httpx
 
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
-from eventing.delivery import Delivered, Outcome, RetryIn, back_off_seconds, next_step
-from eventing.event import Event, to_binary
+from eventing.delivery import Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
+from eventing.event import Event, to_binary, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.journal import Journal
 from eventing.trigger import Trigger
@@ -44,7 +44,7 @@ class Dispatcher:
             await self._subscription.close()
 
     async def dispatch(self, delivery: Delivery) -> Done | Again:
-        """One attempt, and what follows from it."""
+        """One attempt, and what follows from it. An event that is given up is only noted."""
         event, attempt = delivery.event, delivery.attempt
         if not self.trigger.matches(event.attributes):
             return Done()
@@ -62,13 +62,19 @@ class Dispatcher:
         )
         if isinstance(step, Delivered):
             return Done()
+        if isinstance(step, GivenUp):
+            rules = self.trigger.delivery.rules.name
+            self._note("dropped", event, attempt=attempt, reason=f"by the rules of {rules} it is not tried again")
+            return Done()
         if isinstance(step, RetryIn):
             return Again(step.seconds)
         return await self._dead_letter(event, outcome, attempt)
 
     async def _attempt(self, event: Event) -> Outcome:
         """Deliver once; a reply event goes back into the Broker before the delivery counts."""
-        outcome, reply = await self._post(self.trigger.subscriber, event.with_extensions(**{TTL: None}))
+        if self.trigger.of_channel:
+            return await self._attempt_of_channel(event)
+        outcome, reply = await self._post(str(self.trigger.subscriber), event.with_extensions(**{TTL: None}))
         if reply is None:
             return outcome
         ttl = int(event.extensions.get(TTL, TTL_MAX)) - 1
@@ -81,8 +87,24 @@ class Dispatcher:
         self._journal.write("accepted", self.trigger.broker, reply, reason=f"reply of {self.trigger.name}")
         return outcome
 
+    async def _attempt_of_channel(self, event: Event) -> Outcome:
+        """Deliver once; a reply goes to the Subscription's `reply`, and its failure is the delivery's."""
+        outcome, reply = Outcome(204), event
+        if self.trigger.subscriber is not None:
+            outcome, answered = await self._post(self.trigger.subscriber, event)
+            if answered is None or not outcome.delivered:
+                return outcome
+            reply = answered
+        if self.trigger.reply is not None:
+            taken, _ = await self._post(self.trigger.reply, reply)
+            return taken
+        return outcome
+
     async def _post(self, url: str, event: Event) -> tuple[Outcome, Event | None]:
-        headers, body = to_binary(event)
+        if self.trigger.delivery.format == "json":
+            headers, body = {"content-type": "application/cloudevents+json"}, to_json(event)
+        else:
+            headers, body = to_binary(event)
         headers |= {"prefer": "reply", "kn-namespace": self.trigger.namespace}
         timeout = httpx.Timeout(self.trigger.delivery.timeout_seconds, connect=5.0)
         try:
@@ -92,14 +114,14 @@ class Dispatcher:
             return Outcome(0, f"no answer within {self.trigger.delivery.timeout_seconds:g} s"), None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return Outcome(0, str(error) or type(error).__name__), None
-        return judge(answer.status_code, answer.headers, content)
+        return judge(answer.status_code, answer.headers, content, of_channel=self.trigger.of_channel)
 
     async def _dead_letter(self, event: Event, outcome: Outcome, attempt: int) -> Done | Again:
         sink = self.trigger.delivery.dead_letter_sink
         if sink is None:
             self._note("dropped", event, attempt=attempt, reason="its Trigger has no dead letter sink")
             return Done()
-        letter = dead_letter(event, outcome, self.trigger.subscriber)
+        letter = dead_letter(event, outcome, self.trigger.subscriber or str(self.trigger.reply))
         answer, _ = await self._post(sink, letter.with_extensions(**{TTL: None}))
         if answer.delivered:
             self._note("dead-lettered", event, attempt=attempt, destination=sink)
@@ -114,17 +136,20 @@ class Dispatcher:
         self._journal.write(kind, self.trigger.broker, event, trigger=self.trigger.name, **fields)
 
 
-def judge(status: int, headers: Mapping[str, str], body: bytes) -> tuple[Outcome, Event | None]:
+def judge(
+    status: int, headers: Mapping[str, str], body: bytes, *, of_channel: bool = False
+) -> tuple[Outcome, Event | None]:
     """What a subscriber's answer means: an outcome, and the reply event if it is one.
 
     Behind a Knative Broker a 2xx whose body is not empty has to be an event; anything else has failed as if it were a
-    502 (pkg/broker/filter/filter_handler.go).
+    502 (pkg/broker/filter/filter_handler.go). Behind a Channel such a body is thrown away.
     """
     if not 200 <= status < 300:
-        return Outcome(status, _reason(status, body), body), None
+        after = headers.get("retry-after", "")
+        return Outcome(status, _reason(status, body), body, float(after) if after.isdigit() else 0.0), None
     is_event = "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
     if not is_event:
-        if not body:
+        if not body or of_channel:
             return Outcome(status), None
         return Outcome(502, f"it answered {status} with a body that is no event", body), None
     raw = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]

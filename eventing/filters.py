@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from eventing.cesql import InvalidExpression, compile_expression
+
 Matches = Callable[[Mapping[str, str]], bool]
 
 _ATTRIBUTE = re.compile(r"^[a-z][a-z0-9]*$")
@@ -28,7 +30,7 @@ def compile_filters(spec: Mapping[str, Any]) -> Matches:
     """The predicate of a Trigger's spec; without a filter every event matches.
 
     Raises:
-        InvalidFilter: Knative would refuse it, or it is in CESQL, which is not supported yet.
+        InvalidFilter: Knative would refuse it.
     """
     if spec.get("filters"):
         return _every([_dialect(one) for one in _list(spec["filters"], "filters")])
@@ -66,7 +68,7 @@ def _dialect(element: Any) -> Matches:
         negated = _dialect(operand)
         return lambda event: not negated(event)
     if dialect == "cesql":
-        raise InvalidFilter("cesql filters are not supported yet: say it with exact, prefix, suffix, all, any and not")
+        return _cesql(operand)
     raise InvalidFilter(f"there is no filter dialect {dialect!r}")
 
 
@@ -78,6 +80,20 @@ def _compared(dialect: str, operand: Any) -> Matches:
         raise InvalidFilter(f"{dialect} with an empty value can match nothing")
     compare = _COMPARISONS[dialect]
     return lambda event: all(name in event and compare(event[name], value) for name, value in wanted.items())
+
+
+def _cesql(operand: Any) -> Matches:
+    """True, and without any error: so Knative takes it (pkg/eventfilter/subscriptionsapi/cesql_filter.go)."""
+    try:
+        evaluate = compile_expression(str(operand))
+    except InvalidExpression as error:
+        raise InvalidFilter(str(error)) from error
+
+    def matches(event: Mapping[str, str]) -> bool:
+        result = evaluate(event)
+        return result.value is True and not result.errors
+
+    return matches
 
 
 def _every(matches: Sequence[Matches]) -> Matches:

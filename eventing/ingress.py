@@ -1,4 +1,4 @@
-"""The Broker's ingress: takes events over HTTP at /NAMESPACE/BROKER, and answers 202 when they are stored.
+"""The ingress: takes events over HTTP at /NAMESPACE/BROKER or /NAMESPACE/channels/CHANNEL; 202 when they are stored.
 
 Answers as Knative's does (pkg/broker/ingress/ingress_handler.go): 400 no event, 404 no such Broker, 405 other methods;
 and 503 with Retry-After while the channel does not store.
@@ -39,7 +39,7 @@ class Ingress:
             await _answer(send, 200)
         elif path == "/":
             await _answer(send, 404, "a Broker's ingress is at /NAMESPACE/BROKER")
-        elif path.count("/") != 2:
+        elif path.count("/") != 2 + ("/channels/" in path):
             await _answer(send, 400, "a Broker's ingress is at /NAMESPACE/BROKER")
         elif (broker := path[1:]) not in self.channels:
             await _answer(send, 404, f"there is no Broker {broker}")
@@ -62,7 +62,9 @@ class Ingress:
             await _answer(send, 413, f"an event has at most {_BODY_BYTES_MAX} bytes")
             return
         try:
-            event = _admitted(receive(headers, body))
+            event = receive(headers, body)
+            if "/channels/" not in broker:
+                event = _admitted(event)
         except NotAnEvent as error:
             await _answer(send, error.status, error.detail)
             return

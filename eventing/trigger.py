@@ -1,15 +1,27 @@
-"""Brokers and Triggers as the dispatcher needs them, read from Knative YAML whose references were resolved to URLs."""
+"""Brokers and Triggers, Channels and Subscriptions, read from Knative YAML whose references were resolved to URLs.
+
+A Channel is served beside the Brokers, under the name `NAMESPACE/channels/NAME`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from eventing.delivery import DeliverySpec, InvalidDelivery, parse_delivery
+from eventing.delivery import (
+    RABBITMQ,
+    RULES,
+    RULES_ANNOTATION,
+    STRICTEST,
+    DeliverySpec,
+    InvalidDelivery,
+    Rules,
+    parse_delivery,
+)
 from eventing.filters import InvalidFilter, Matches, compile_filters, exact_type
 
 
@@ -19,12 +31,19 @@ class InvalidManifest(ValueError):
 
 @dataclass(frozen=True)
 class Trigger:
-    """One Trigger: which events, to whom, and how hard to try."""
+    """One Trigger or Subscription: which events, to whom, and how hard to try.
+
+    A Trigger's replies go back to its Broker, and a 2xx with a body that is no event has failed. A Subscription's
+    replies go to its `reply`, or nowhere, and other bodies are thrown away (pkg/kncloudevents/event_dispatcher.go).
+    Without a subscriber the event itself goes to `reply`.
+    """
 
     namespace: str
     name: str
     broker: str
-    subscriber: str
+    subscriber: str | None
+    reply: str | None
+    of_channel: bool
     delivery: DeliverySpec
     matches: Matches
     event_type: str | None
@@ -33,13 +52,13 @@ class Trigger:
 
     @property
     def key(self) -> str:
-        """Namespace and name."""
-        return f"{self.namespace}/{self.name}"
+        """Namespace and name; a Subscription may have the name of a Trigger."""
+        return f"{self.namespace}/{'subscriptions/' * self.of_channel}{self.name}"
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The Brokers (namespace/name) that events may be sent to, and their Triggers."""
+    """The Brokers and Channels that events may be sent to, and their Triggers and Subscriptions."""
 
     brokers: frozenset[str]
     triggers: tuple[Trigger, ...]
@@ -66,8 +85,10 @@ def parse(documents: Iterable[Mapping[str, Any]]) -> Manifest:
     """
     documents = list(documents)
     brokers = {_key(one): one for one in documents if one.get("kind") == "Broker"}
-    triggers = tuple(_trigger(one, brokers) for one in documents if one.get("kind") == "Trigger")
-    return Manifest(frozenset(brokers), triggers)
+    channels = {_channel(one): one for one in documents if one.get("kind") == "Channel"}
+    triggers = [_trigger(one, brokers) for one in documents if one.get("kind") == "Trigger"]
+    subscriptions = [_subscription(one, channels) for one in documents if one.get("kind") == "Subscription"]
+    return Manifest(frozenset([*brokers, *channels]), (*triggers, *subscriptions))
 
 
 def _trigger(document: Mapping[str, Any], brokers: Mapping[str, Mapping[str, Any]]) -> Trigger:
@@ -81,18 +102,67 @@ def _trigger(document: Mapping[str, Any], brokers: Mapping[str, Mapping[str, Any
         raise InvalidManifest(f"Trigger {namespace}/{name}: spec.subscriber has no uri")
     delivery = spec.get("delivery") or (brokers[broker].get("spec") or {}).get("delivery")
     try:
+        rules = _rules(brokers[broker])
         return Trigger(
             namespace=namespace,
             name=name,
             broker=broker,
             subscriber=subscriber,
-            delivery=DeliverySpec() if delivery is None else parse_delivery(delivery),
-            matches=compile_filters(spec),
+            reply=None,
+            of_channel=False,
+            delivery=_delivery(delivery, rules),
+            # RabbitMQ's broker looks at `filter` only.
+            matches=compile_filters({"filter": spec.get("filter")} if rules is RABBITMQ else spec),
             event_type=exact_type(spec),
-            definition=repr((spec, delivery)),
+            definition=repr((spec, delivery, rules)),
         )
     except (InvalidDelivery, InvalidFilter) as error:
         raise InvalidManifest(f"Trigger {namespace}/{name}: {error}") from error
+
+
+def _subscription(document: Mapping[str, Any], channels: Mapping[str, Mapping[str, Any]]) -> Trigger:
+    namespace, _, name = _key(document).partition("/")
+    spec: Mapping[str, Any] = document.get("spec") or {}
+    channel = f"{namespace}/channels/{(spec.get('channel') or {}).get('name')}"
+    if channel not in channels:
+        raise InvalidManifest(f"Subscription {namespace}/{name}: there is no Channel {channel}")
+    subscriber, reply = ((spec.get(one) or {}).get("uri") for one in ("subscriber", "reply"))
+    if not subscriber and not reply:
+        raise InvalidManifest(f"Subscription {namespace}/{name} has neither a subscriber nor a reply")
+    delivery = spec.get("delivery") or (channels[channel].get("spec") or {}).get("delivery")
+    try:
+        rules = _rules(channels[channel])
+        return Trigger(
+            namespace=namespace,
+            name=name,
+            broker=channel,
+            subscriber=subscriber,
+            reply=reply,
+            of_channel=True,
+            delivery=_delivery(delivery, rules),
+            matches=lambda _: True,
+            event_type=None,
+            definition=repr((spec, delivery, rules)),
+        )
+    except InvalidDelivery as error:
+        raise InvalidManifest(f"Subscription {namespace}/{name}: {error}") from error
+
+
+def _delivery(spec: Mapping[str, Any] | None, rules: Rules) -> DeliverySpec:
+    return replace(DeliverySpec() if spec is None else parse_delivery(spec), rules=rules)
+
+
+def _rules(document: Mapping[str, Any]) -> Rules:
+    """Whose rules a Broker or Channel goes by: those that its annotation names."""
+    name = ((document.get("metadata") or {}).get("annotations") or {}).get(RULES_ANNOTATION, STRICTEST.name)
+    if name not in RULES:
+        raise InvalidDelivery(f"{RULES_ANNOTATION} is one of {', '.join(RULES)}, not {name}")
+    return RULES[name]
+
+
+def _channel(document: Mapping[str, Any]) -> str:
+    namespace, _, name = _key(document).partition("/")
+    return f"{namespace}/channels/{name}"
 
 
 def _key(document: Mapping[str, Any]) -> str:

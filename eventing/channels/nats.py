@@ -96,7 +96,8 @@ class NatsChannels:
         Raises:
             ChannelUnavailable: JetStream does not answer.
         """
-        stream = f"KN_BROKER_{_upper(namespace)}__{_upper(broker)}"
+        kind, _, name = broker.rpartition("/")
+        stream = f"KN_{'CHANNEL' if kind else 'BROKER'}_{_upper(namespace)}__{_upper(name)}"
         prefix = f"{namespace}.{broker}._knative_broker"
         jetstream = self._client.jetstream(timeout=_PUBLISH_TIMEOUT_SECONDS)
         config = StreamConfig(

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from knative.runtime.resources import Broker, Destination, Platform, Trigger
+from knative.runtime import flows
+from knative.runtime.resources import Broker, Destination, Messaging, Platform, Trigger
 
 CLUSTER_DOMAIN = "svc.cluster.local"
 
@@ -17,6 +18,11 @@ def url(destination: Destination, broker_ingress: str) -> str:
     path = "/" + destination.path.lstrip("/") if destination.path else ""
     if destination.kind == "Broker":
         return f"{broker_ingress}/{destination.namespace}/{destination.name}"
+    if destination.kind in {"Sequence", "Parallel"}:
+        entrance = flows.entrance(destination.kind, str(destination.name))
+        return f"{broker_ingress}/{destination.namespace}/channels/{entrance}"
+    if destination.kind == "Channel":
+        return f"{broker_ingress}/{destination.namespace}/channels/{destination.name}"
     return f"http://{destination.name}.{destination.namespace}.{CLUSTER_DOMAIN}{path}"
 
 
@@ -34,13 +40,14 @@ def destination_of(spec: dict[str, Any], namespace: str) -> Destination:
 
 
 def broker_documents(platform: Platform, broker_ingress: str) -> list[dict[str, Any]]:
-    """Brokers and Triggers in which every reference became a `uri`: what `python -m eventing.broker` takes."""
+    """Everything that carries events, every reference a `uri`: what `python -m eventing.broker` takes."""
     documents = []
-    brokers_and_triggers: list[Broker | Trigger] = [*platform.brokers, *platform.triggers]
-    for one in brokers_and_triggers:
+    carriers: list[Broker | Trigger | Messaging] = [*platform.brokers, *platform.triggers, *platform.messaging]
+    for one in carriers:
         body = copy.deepcopy(dict(one.body))
         spec = body.get("spec") or {}
-        for holder, name in ((spec, "subscriber"), (spec.get("delivery") or {}, "deadLetterSink")):
+        delivery = spec.get("delivery") or {}
+        for holder, name in ((spec, "subscriber"), (spec, "reply"), (delivery, "deadLetterSink")):
             if name in holder:
                 holder[name] = {"uri": url(destination_of(holder[name], one.namespace), broker_ingress)}
         documents.append(body)

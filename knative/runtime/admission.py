@@ -16,6 +16,7 @@ from cronsim import CronSim, CronSimError
 
 from eventing import delivery, filters
 from knative.runtime import durations
+from knative.runtime.fields import ANY, FIELDS, NOT_HERE, NOT_YET, RETRY_AFTER, Approximated
 from knative.runtime.kustomize import Document, ManifestError, did_you_mean
 
 Path = tuple[str | int, ...]
@@ -26,232 +27,19 @@ _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
 _RESERVED_ENV = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
 _RESERVED_PORTS = frozenset({8008, 8012, 8013, 8022, 9090, 9091})
 
-# Which fields each kind may have. `ANY` stands for whatever is below; a text is the reason why a field is refused.
-ANY: Mapping[str, Any] = {"*": None}
-_METADATA = {"name": None, "namespace": None, "labels": ANY, "annotations": ANY}
-_KEY_REF = {"name": None, "key": None, "optional": None}
-_ENV = {"name": None, "value": None, "valueFrom": {"secretKeyRef": _KEY_REF, "configMapKeyRef": _KEY_REF}}
-_ENV_FROM = {
-    "prefix": None,
-    "configMapRef": {"name": None, "optional": None},
-    "secretRef": {"name": None, "optional": None},
-}
-_SECURITY = {
-    "allowPrivilegeEscalation": None,
-    "readOnlyRootFilesystem": None,
-    "runAsNonRoot": None,
-    "runAsUser": None,
-    "runAsGroup": None,
-    "capabilities": {"drop": ANY, "add": "Knative refuses added capabilities"},
-    "seccompProfile": {"type": None},
-}
-_RESOURCES = {"requests": ANY, "limits": ANY}
-_PROBE = {
-    "httpGet": {"path": None, "port": None, "scheme": None, "httpHeaders": ANY},
-    "tcpSocket": {"port": None, "host": None},
-    "grpc": {"port": None, "service": None},
-    "initialDelaySeconds": None,
-    "periodSeconds": None,
-    "timeoutSeconds": None,
-    "successThreshold": None,
-    "failureThreshold": None,
-}
-_NEVER = "Knative refuses this field"
-_NOT_YET = "the local runtime does not honour this yet"
-_CONTAINER = {
-    "name": None,
-    "image": None,
-    "imagePullPolicy": None,
-    "command": ANY,
-    "args": ANY,
-    "workingDir": None,
-    "env": [_ENV],
-    "envFrom": [_ENV_FROM],
-    "ports": [{"containerPort": None, "name": None, "protocol": None, "hostPort": _NEVER, "hostIP": _NEVER}],
-    "readinessProbe": _PROBE,
-    "livenessProbe": _PROBE,
-    "startupProbe": _NOT_YET,
-    "resources": _RESOURCES,
-    "securityContext": _SECURITY,
-    "volumeMounts": _NOT_YET,
-    "lifecycle": _NEVER,
-    "stdin": _NEVER,
-    "stdinOnce": _NEVER,
-    "tty": _NEVER,
-    "volumeDevices": _NEVER,
-}
-_JOB_CONTAINER = {
-    name: fields for name, fields in _CONTAINER.items() if name not in {"ports", "readinessProbe", "livenessProbe"}
-}
-_POD_NEVER = dict.fromkeys(
-    [
-        "restartPolicy",
-        "terminationGracePeriodSeconds",
-        "activeDeadlineSeconds",
-        "nodeName",
-        "hostname",
-        "subdomain",
-        "priority",
-        "readinessGates",
-    ],
-    _NEVER,
-) | dict.fromkeys(
-    [
-        "affinity",
-        "nodeSelector",
-        "tolerations",
-        "topologySpreadConstraints",
-        "securityContext",
-        "hostAliases",
-        "initContainers",
-        "runtimeClassName",
-        "schedulerName",
-        "priorityClassName",
-        "dnsPolicy",
-        "dnsConfig",
-        "hostNetwork",
-        "hostPID",
-        "hostIPC",
-        "shareProcessNamespace",
-    ],
-    "Knative refuses this field unless a feature flag allows it (config-features), and the local runtime has none",
-)
-_DELIVERY = {
-    "retry": None,
-    "backoffPolicy": None,
-    "backoffDelay": None,
-    "timeout": None,
-    "deadLetterSink": {"ref": ANY, "uri": None},
-    "retryAfterMax": "Knative refuses this field unless the feature delivery-retryafter is on",
-    "format": _NOT_YET,
-}
-_DESTINATION = {"ref": {"apiVersion": None, "kind": None, "name": None, "namespace": None}, "uri": None}
-_OVERRIDES = {"extensions": ANY}
-_HEADER = {"apiVersion": None, "kind": None, "metadata": _METADATA}
-
-FIELDS: Mapping[str, Mapping[str, Any]] = {
-    "serving.knative.dev/v1 Service": {
-        **_HEADER,
-        "spec": {
-            "template": {
-                "metadata": {"annotations": ANY, "labels": ANY, "name": None},
-                "spec": {
-                    "containers": [_CONTAINER],
-                    "timeoutSeconds": None,
-                    "containerConcurrency": None,
-                    "responseStartTimeoutSeconds": None,
-                    "idleTimeoutSeconds": None,
-                    "serviceAccountName": None,
-                    "automountServiceAccountToken": None,
-                    "enableServiceLinks": None,
-                    "imagePullSecrets": ANY,
-                    "volumes": _NOT_YET,
-                    **_POD_NEVER,
-                },
-            },
-            "traffic": [
-                {
-                    "revisionName": None,
-                    "latestRevision": None,
-                    "percent": None,
-                    "tag": None,
-                    "url": "Knative sets this itself",
-                    "configurationName": "Knative refuses this field inside a Service",
-                }
-            ],
-        },
-    },
-    "eventing.knative.dev/v1 Broker": {**_HEADER, "spec": {"delivery": _DELIVERY, "config": ANY}},
-    "eventing.knative.dev/v1 Trigger": {
-        **_HEADER,
-        "spec": {
-            "broker": None,
-            "brokerRef": _NOT_YET,
-            "filter": {"attributes": ANY},
-            "filters": ANY,
-            "subscriber": _DESTINATION,
-            "delivery": _DELIVERY,
-        },
-    },
-    "sources.knative.dev/v1 PingSource": {
-        **_HEADER,
-        "spec": {
-            "schedule": None,
-            "timezone": None,
-            "contentType": None,
-            "data": None,
-            "dataBase64": None,
-            "sink": _DESTINATION,
-            "ceOverrides": _OVERRIDES,
-        },
-    },
-    "sources.knative.dev/v1 SinkBinding": {
-        **_HEADER,
-        "spec": {
-            "subject": {
-                "apiVersion": None,
-                "kind": None,
-                "name": None,
-                "namespace": None,
-                "selector": {"matchLabels": ANY, "matchExpressions": _NOT_YET},
-            },
-            "sink": _DESTINATION,
-            "ceOverrides": _OVERRIDES,
-        },
-    },
-    "gateway.networking.k8s.io/v1 Gateway": {**_HEADER, "spec": ANY},
-    "gateway.networking.k8s.io/v1 HTTPRoute": {
-        **_HEADER,
-        "spec": {
-            "parentRefs": ANY,
-            "hostnames": ANY,
-            "rules": [
-                {
-                    "name": None,
-                    "matches": [
-                        {
-                            "method": None,
-                            "path": {"type": None, "value": None},
-                            "headers": _NOT_YET,
-                            "queryParams": _NOT_YET,
-                        }
-                    ],
-                    "filters": [{"type": None, "urlRewrite": {"hostname": None, "path": _NOT_YET}}],
-                    "backendRefs": ANY,
-                    "timeouts": _NOT_YET,
-                }
-            ],
-        },
-    },
-    "batch/v1 Job": {
-        **_HEADER,
-        "spec": {
-            "backoffLimit": None,
-            "ttlSecondsAfterFinished": None,
-            "template": {
-                "metadata": ANY,
-                "spec": {
-                    "restartPolicy": None,
-                    "serviceAccountName": None,
-                    "automountServiceAccountToken": None,
-                    "initContainers": [_JOB_CONTAINER],
-                    "containers": [_JOB_CONTAINER],
-                    "volumes": _NOT_YET,
-                },
-            },
-        },
-    },
-    "v1 ConfigMap": {**_HEADER, "data": ANY},
-    "v1 Secret": {**_HEADER, "type": None, "data": ANY, "stringData": ANY},
-}
-
 
 def check(documents: Iterable[Document]) -> list[ManifestError]:
     """Everything that is wrong with these documents, in their order."""
+    documents = list(documents)
+    features = _features(documents)
     errors: list[ManifestError] = []
     seen: set[tuple[str, str, str]] = set()
     for document in documents:
-        errors += [document.error(path, reason) for path, reason in problems(document)]
+        errors += [
+            document.error(path, reason)
+            for path, reason in problems(document)
+            if not (reason == RETRY_AFTER and "delivery-retryafter" in features)
+        ]
         identity = (_type(document), document.namespace, document.name)
         if identity in seen:
             errors.append(document.error(("metadata", "name"), f"there are two of this {document.kind}"))
@@ -259,13 +47,24 @@ def check(documents: Iterable[Document]) -> list[ManifestError]:
     return errors
 
 
+def _features(documents: Iterable[Document]) -> set[str]:
+    """The features of Knative Eventing that config-features turns on."""
+    return {
+        str(name)
+        for one in documents
+        if (one.kind, one.namespace, one.name) == ("ConfigMap", "knative-eventing", "config-features")
+        for name, value in (one.body.get("data") or {}).items()
+        if str(value).lower() == "enabled"
+    }
+
+
 def problems(document: Document) -> Iterator[Problem]:
     """What is wrong with one document, field by field."""
     kind = _type(document)
     fields = FIELDS.get(kind)
     if fields is None:
-        hint = did_you_mean(kind, FIELDS)
-        yield ("kind",), f"{kind} is not supported by the local runtime{hint}"
+        why = f": {NOT_HERE[kind]}" if kind in NOT_HERE else did_you_mean(kind, FIELDS)
+        yield ("kind",), f"{kind} is not supported by the local runtime{why}"
         return
     name = document.name
     if not name or not _DNS_NAME.match(name):
@@ -287,6 +86,8 @@ def _nothing(_: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _unknown(value: Any, fields: Any, path: Path) -> Iterator[Problem]:
     """Fields that no one knows, or that are refused with a reason of their own; and objects that are none."""
+    if isinstance(fields, Approximated):
+        return
     if isinstance(fields, str):
         yield path, fields
     elif isinstance(fields, list):
@@ -295,17 +96,13 @@ def _unknown(value: Any, fields: Any, path: Path) -> Iterator[Problem]:
             return
         for index, one in enumerate(value):
             yield from _unknown(one, fields[0], (*path, index))
-    elif isinstance(fields, Mapping) and fields is not ANY:
-        if value is None:
-            return
+    elif isinstance(fields, Mapping) and fields is not ANY and value is not None:
         if not isinstance(value, Mapping):
             yield path, "this has to be an object"
             return
         for name, one in value.items():
-            if name not in fields:
-                yield (*path, name), f"there is no such field{did_you_mean(name, fields)}"
-            else:
-                yield from _unknown(one, fields[name], (*path, name))
+            reason = f"there is no such field{did_you_mean(name, fields)}"
+            yield from _unknown(one, fields.get(name, reason), (*path, name))
 
 
 def _check_service(body: Mapping[str, Any]) -> Iterator[Problem]:
@@ -341,7 +138,7 @@ def _check_template(template: Mapping[str, Any], service: str, path: Path) -> It
     if not containers:
         yield (*path, "containers"), "a Service has a container"
     if len(containers) > 1:
-        yield (*path, "containers"), _NOT_YET + ": several containers"
+        yield (*path, "containers"), NOT_YET + ": several containers"
     for index, container in enumerate(containers):
         yield from _check_container(container, (*path, "containers", index))
 
@@ -504,8 +301,8 @@ def _check_broker(body: Mapping[str, Any]) -> Iterator[Problem]:
 
 def _check_trigger(body: Mapping[str, Any]) -> Iterator[Problem]:
     spec = body.get("spec") or {}
-    if not spec.get("broker"):
-        yield ("spec", "broker"), "a Trigger names its Broker"
+    if bool(spec.get("broker")) == bool(spec.get("brokerRef")):
+        yield ("spec", "broker"), "a Trigger names its Broker, by broker or by brokerRef"
     yield from _check_destination(spec.get("subscriber"), ("spec", "subscriber"))
     yield from _check_delivery(spec)
     try:
@@ -551,10 +348,60 @@ def _check_destination(destination: Any, path: Path) -> Iterator[Problem]:
         if uri is not None and not str(uri).startswith("/"):
             yield (*path, "uri"), "beside a ref the uri is relative: it begins with /"
         kind = (destination["ref"] or {}).get("kind")
-        if kind not in {"Service", "Broker"}:
-            yield (*path, "ref", "kind"), f"{kind} is not supported by the local runtime; Service and Broker are"
+        if kind not in _ADDRESSABLE:
+            known = ", ".join(sorted(_ADDRESSABLE))
+            yield (*path, "ref", "kind"), f"{kind} is not supported by the local runtime; these are: {known}"
     elif not re.match(r"^https?://[^/]+", str(uri)):
         yield (*path, "uri"), "this has to be an absolute http(s) URL"
+
+
+def _check_subscription(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    if not (spec.get("channel") or {}).get("name"):
+        yield ("spec", "channel"), "a Subscription names its Channel"
+    if not spec.get("subscriber") and not spec.get("reply"):
+        yield ("spec",), "a Subscription has a subscriber, a reply, or both"
+    for name in ("subscriber", "reply"):
+        if spec.get(name):
+            yield from _check_destination(spec[name], ("spec", name))
+    yield from _check_delivery(spec)
+
+
+def _check_sequence(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    if not spec.get("steps"):
+        yield ("spec", "steps"), "a Sequence has steps"
+    for index, step in enumerate(spec.get("steps") or ()):
+        place = {name: step[name] for name in ("ref", "uri") if name in step}
+        yield from _check_destination(place, ("spec", "steps", index))
+    if spec.get("reply"):
+        yield from _check_destination(spec["reply"], ("spec", "reply"))
+
+
+def _check_parallel(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    if not spec.get("branches"):
+        yield ("spec", "branches"), "a Parallel has branches"
+    for index, branch in enumerate(spec.get("branches") or ()):
+        yield from _check_destination(branch.get("subscriber"), ("spec", "branches", index, "subscriber"))
+        for name in ("filter", "reply"):
+            if branch.get(name):
+                yield from _check_destination(branch[name], ("spec", "branches", index, name))
+    if spec.get("reply"):
+        yield from _check_destination(spec["reply"], ("spec", "reply"))
+
+
+def _check_container_source(body: Mapping[str, Any]) -> Iterator[Problem]:
+    spec = body.get("spec") or {}
+    yield from _check_destination(spec.get("sink"), ("spec", "sink"))
+    template = spec.get("template") or {}
+    if not (template.get("spec") or {}).get("containers"):
+        yield ("spec", "template", "spec", "containers"), "a ContainerSource has a container"
+    if "wake.dev/local-command" not in ((template.get("metadata") or {}).get("annotations") or {}):
+        reason = (
+            "say by the annotation wake.dev/local-command what stands in for its image: there is no container engine"
+        )
+        yield ("spec", "template", "metadata", "annotations"), reason
 
 
 def _check_route(body: Mapping[str, Any]) -> Iterator[Problem]:
@@ -590,12 +437,18 @@ def _check_config_map(body: Mapping[str, Any]) -> Iterator[Problem]:
             yield ("data", name), "a ConfigMap holds text: put it in quotes"
 
 
+_ADDRESSABLE = frozenset({"Service", "Broker", "Channel", "Sequence", "Parallel"})
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Problem]]] = {
     "serving.knative.dev/v1 Service": _check_service,
     "eventing.knative.dev/v1 Broker": _check_broker,
     "eventing.knative.dev/v1 Trigger": _check_trigger,
+    "messaging.knative.dev/v1 Channel": _check_broker,
+    "messaging.knative.dev/v1 Subscription": _check_subscription,
+    "flows.knative.dev/v1 Sequence": _check_sequence,
+    "flows.knative.dev/v1 Parallel": _check_parallel,
     "sources.knative.dev/v1 PingSource": _check_ping_source,
+    "sources.knative.dev/v1 ContainerSource": _check_container_source,
     "sources.knative.dev/v1 SinkBinding": _check_sink_binding,
     "gateway.networking.k8s.io/v1 HTTPRoute": _check_route,
     "batch/v1 Job": _check_job,

@@ -49,7 +49,8 @@ def _parser() -> argparse.ArgumentParser:
         default=Path(os.environ.get("WAKE_STATE", ROOT / ".wake")),
         help="folder that holds the databases, streams and logs (WAKE_STATE, default .wake/ in the checkout)",
     )
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    parser.set_defaults(command=_live)
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands (none: what runs now, as a table)")
 
     def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -57,13 +58,7 @@ def _parser() -> argparse.ArgumentParser:
         return one
 
     one = add("up", _up, "run everything in the foreground; ctrl-C stops it")
-    one.add_argument(
-        "-f",
-        "--manifests",
-        type=Path,
-        default=ROOT / "knative/overlays/local",
-        help="a YAML file, a folder of them, or a kustomization folder",
-    )
+    _manifests(one)
     one.add_argument("--host", default=os.environ.get("WAKE_HOST", "127.0.0.1"), help="address to listen on")
     one.add_argument("--port", type=int, default=_setting("WAKE_PORT", 8080), help="HTTP and gRPC (WAKE_PORT, 8080)")
     one.add_argument(
@@ -74,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     one = add("init", _init, "write an example into a new folder: two services, a Broker and a Trigger")
     one.add_argument("folder", type=Path, help="a folder that is not there yet, or is empty")
+    one = add(
+        "explain", _explain, "say of every field in use whether it is honoured, approximated (how) or refused (why)"
+    )
+    _manifests(one)
+    one.add_argument("--all", action="store_true", help="of every field of Knative's API, used or not")
+    one = add("render", _render, "print the plain YAML that a cluster would get, as kubectl kustomize does")
+    _manifests(one)
     one = add("down", _down, "stop the running one, finishing what is in hand")
     one.add_argument("--quiet", action="store_true", help="say nothing when none runs")
     one = add("reset", _reset, "delete the state folder: every order, event and log")
@@ -99,6 +101,16 @@ def _parser() -> argparse.ArgumentParser:
     one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
     one.add_argument("--url", help="another installation's API (default: the running one here)")
     return parser
+
+
+def _manifests(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-f",
+        "--manifests",
+        type=Path,
+        default=ROOT / "knative/overlays/local",
+        help="a YAML file, a folder of them, or a kustomization folder",
+    )
 
 
 def _setting(name: str, default: int) -> int:
@@ -151,6 +163,44 @@ def _up(options: argparse.Namespace) -> int:
         raise Refused(str(error)) from error
     except OSError as error:
         raise Refused(f"{error.strerror or error}: {error.filename or options.state}") from error
+    return 0
+
+
+def _live(options: argparse.Namespace) -> int:
+    from knative.runtime.live import show  # noqa: PLC0415
+
+    state = State(options.state)
+    _running(state)
+    show(state.status)
+    return 0
+
+
+def _explain(options: argparse.Namespace) -> int:
+    from knative.runtime import fidelity  # noqa: PLC0415
+    from knative.runtime.kustomize import ManifestErrors, collect  # noqa: PLC0415
+
+    try:
+        report = fidelity.everything() if options.all else fidelity.in_use(collect(options.manifests))
+    except ManifestErrors as errors:
+        raise Refused(str(errors)) from errors
+    for kind, lines in report.items():
+        print(kind)
+        print("\n".join(map(str, lines)))
+    count = [line.fidelity for lines in report.values() for line in lines]
+    print(f"\n{', '.join(f'{count.count(one)} {one}' for one in ('honoured', 'approximated', 'refused'))}.")
+    return 1 if "refused" in count and not options.all else 0
+
+
+def _render(options: argparse.Namespace) -> int:
+    import yaml  # noqa: PLC0415
+
+    from knative.runtime.kustomize import ManifestErrors, collect  # noqa: PLC0415
+
+    try:
+        documents = collect(options.manifests)
+    except ManifestErrors as errors:
+        raise Refused(str(errors)) from errors
+    print(yaml.safe_dump_all((one.body for one in documents), sort_keys=False), end="")
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from knative.runtime import addresses
-from knative.runtime.resources import Container, Platform, Service
+from knative.runtime.resources import Container, ContainerSource, Platform, Service
 
 # What a program needs from the machine; nothing else of the developer's shell reaches a function, as on a cluster.
 _FROM_THE_MACHINE = (
@@ -111,6 +111,17 @@ def of_neighbours(gateway: str) -> dict[str, str]:
 def ce_overrides(extensions: Mapping[str, str]) -> str:
     """What K_CE_OVERRIDES holds: JSON, or nothing where there is nothing to override (Knative SinkBinding)."""
     return json.dumps({"extensions": dict(extensions)}) if extensions else ""
+
+
+def of_source(source: ContainerSource, values: Values, gateway: str, broker_ingress: str) -> dict[str, str]:
+    """What a ContainerSource's program finds: its manifest's variables, and where its events go."""
+    return {
+        **of_machine(),
+        **of_neighbours(gateway),
+        **of_container(source.container, source.namespace, values),
+        "K_SINK": addresses.url(source.sink, broker_ingress),
+        "K_CE_OVERRIDES": ce_overrides(source.ce_overrides),
+    }
 
 
 def of_service(service: Service, values: Values, gateway: str, broker_ingress: str) -> dict[str, str]:

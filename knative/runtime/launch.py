@@ -138,6 +138,29 @@ class Program:
         ended(code)
 
 
+@dataclass(frozen=True)
+class Sourcing:
+    """A ContainerSource's program, which runs all the time."""
+
+    process: subprocess.Popen[bytes]
+
+    @classmethod
+    def start(cls, command: tuple[str, ...], folder: Path, environment: Mapping[str, str], log: Path) -> Sourcing:
+        """Start it.
+
+        Raises:
+            StartFailed: there is no such program.
+        """
+        return cls(child.start(command, log=log, folder=folder, environment=environment))
+
+    def wait_until_ready(self) -> None:
+        """A source has no readiness: nobody calls it."""
+
+    def stop(self) -> None:
+        """SIGTERM, and SIGKILL after two seconds."""
+        child.stop(self.process, patience_seconds=2.0)
+
+
 class Forwarder:
     """Carries bytes between connections of a socket and a port of loopback."""
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from knative.runtime import admission
+from knative.runtime import admission, flows
 from knative.runtime.addresses import destination_of
 from knative.runtime.kustomize import Document, ManifestError, ManifestErrors, collect
 from knative.runtime.probes import Probe
@@ -18,9 +18,11 @@ from knative.runtime.resources import (
     Broker,
     ConfigMap,
     Container,
+    ContainerSource,
     Destination,
     EnvironmentFrom,
     Job,
+    Messaging,
     PingSource,
     Platform,
     Route,
@@ -33,6 +35,7 @@ from knative.runtime.resources import (
 )
 
 _TIMEOUT_SECONDS = 300
+_MESSAGING: tuple[Literal["Channel"], Literal["Subscription"]] = ("Channel", "Subscription")
 _AUTOSCALER = ("knative-serving", "config-autoscaler")
 
 
@@ -55,7 +58,7 @@ def platform(documents: Iterable[Document]) -> Platform:
     Raises:
         ManifestErrors: references that lead nowhere.
     """
-    documents = list(documents)
+    documents = flows.expanded(documents)
     by_kind: dict[str, list[Document]] = {}
     for one in documents:
         by_kind.setdefault(_kind(one), []).append(one)
@@ -67,6 +70,10 @@ def platform(documents: Iterable[Document]) -> Platform:
         services=services,
         brokers=tuple(Broker(one.name, one.namespace, one.body) for one in by_kind.get("Broker", [])),
         triggers=tuple(_trigger(one) for one in by_kind.get("Trigger", [])),
+        messaging=tuple(
+            Messaging(kind, one.name, one.namespace, one.body) for kind in _MESSAGING for one in by_kind.get(kind, [])
+        ),
+        container_sources=tuple(_container_source(one) for one in by_kind.get("ContainerSource", [])),
         ping_sources=tuple(_ping_source(one) for one in by_kind.get("PingSource", [])),
         jobs=tuple(_job(one) for one in by_kind.get("Job", [])),
         routes=tuple(route for one in by_kind.get("HTTPRoute", []) for route in _routes(one)),
@@ -208,13 +215,28 @@ def _environment_from(body: Mapping[str, Any]) -> EnvironmentFrom:
 
 
 def _trigger(document: Document) -> Trigger:
-    spec = document.body["spec"]
+    spec = {"broker": (document.body["spec"].get("brokerRef") or {}).get("name"), **document.body["spec"]}
+    spec.pop("brokerRef", None)
     return Trigger(
         name=document.name,
         namespace=document.namespace,
         broker=spec["broker"],
-        body=document.body,
+        body={**document.body, "spec": spec},
         subscriber=destination_of(spec["subscriber"], document.namespace),
+    )
+
+
+def _container_source(document: Document) -> ContainerSource:
+    spec = document.body["spec"]
+    template = spec["template"]
+    return ContainerSource(
+        name=document.name,
+        namespace=document.namespace,
+        folder=document.file.resolve().parent,
+        command=template["metadata"]["annotations"]["wake.dev/local-command"],
+        container=_container(template["spec"]["containers"][0]),
+        sink=destination_of(spec["sink"], document.namespace),
+        ce_overrides=(spec.get("ceOverrides") or {}).get("extensions") or {},
     )
 
 
@@ -293,25 +315,38 @@ def _dangling(made: Platform, by_kind: Mapping[str, list[Document]]) -> list[Man
 
 
 def _dangling_destinations(made: Platform, by_kind: Mapping[str, list[Document]]) -> Iterator[ManifestError]:
-    brokers = {(one.namespace, one.name) for one in made.brokers}
-    for document in by_kind.get("Trigger", []):
-        broker = document.body["spec"]["broker"]
-        if (document.namespace, broker) not in brokers:
-            yield document.error(("spec", "broker"), f"there is no Broker {broker}")
+    known = {
+        kind: {_key(one) for one in by_kind.get(kind, [])}
+        for kind in ("Service", "Broker", "Channel", "Sequence", "Parallel")
+    }
+    for trigger, document in zip(made.triggers, by_kind.get("Trigger", []), strict=True):
+        if (document.namespace, trigger.broker) not in known["Broker"]:
+            yield document.error(("spec", "broker"), f"there is no Broker {trigger.broker}")
+    for document in by_kind.get("Subscription", []):
+        channel = document.body["spec"]["channel"]["name"]
+        if (document.namespace, channel) not in known["Channel"]:
+            yield document.error(("spec", "channel"), f"there is no Channel {channel}")
     for document, path, value in _references(by_kind):
         destination = destination_of(value, document.namespace)
-        known = brokers if destination.kind == "Broker" else made.services
-        where = (destination.namespace, destination.name)
-        if destination.kind is not None and where not in known:
+        where = (str(destination.namespace), str(destination.name))
+        if destination.kind is not None and where not in known[destination.kind]:
             yield document.error(path, f"there is no {destination.kind} {destination.namespace}/{destination.name}")
 
 
 def _references(by_kind: Mapping[str, list[Document]]) -> Iterator[tuple[Document, tuple[str, ...], Any]]:
     """Every place that names a destination."""
-    for kind, name in (("Trigger", "subscriber"), ("PingSource", "sink"), ("SinkBinding", "sink")):
+    for kind, name in (
+        ("Trigger", "subscriber"),
+        ("Subscription", "subscriber"),
+        ("Subscription", "reply"),
+        ("PingSource", "sink"),
+        ("SinkBinding", "sink"),
+        ("ContainerSource", "sink"),
+    ):
         for document in by_kind.get(kind, []):
-            yield document, ("spec", name), document.body["spec"][name]
-    for document in [*by_kind.get("Broker", []), *by_kind.get("Trigger", [])]:
+            if document.body["spec"].get(name):
+                yield document, ("spec", name), document.body["spec"][name]
+    for document in [one for kind in ("Broker", "Trigger", *_MESSAGING) for one in by_kind.get(kind, [])]:
         sink = ((document.body.get("spec") or {}).get("delivery") or {}).get("deadLetterSink")
         if sink:
             yield document, ("spec", "delivery", "deadLetterSink"), sink

@@ -140,6 +140,29 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class Messaging:
+    """A Channel or a Subscription, by its object."""
+
+    kind: Literal["Channel", "Subscription"]
+    name: str
+    namespace: str
+    body: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class ContainerSource:
+    """A program that runs all the time and sends events to its sink; `command` stands in for its image."""
+
+    name: str
+    namespace: str
+    folder: Path
+    command: str
+    container: Container
+    sink: Destination
+    ce_overrides: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class PingSource:
     """An event on a schedule (five cron fields, or six with seconds first)."""
 
@@ -210,7 +233,9 @@ class Platform:
     services: Mapping[Key, Service]
     brokers: tuple[Broker, ...]
     triggers: tuple[Trigger, ...]
+    messaging: tuple[Messaging, ...]
     ping_sources: tuple[PingSource, ...]
+    container_sources: tuple[ContainerSource, ...]
     jobs: tuple[Job, ...]
     routes: tuple[Route, ...]
     config_maps: Mapping[Key, ConfigMap]

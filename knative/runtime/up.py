@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,7 @@ from knative.runtime import (
 from knative.runtime.forkserver import ForkServer
 from knative.runtime.gateway import Gateway
 from knative.runtime.kustomize import ManifestErrors
+from knative.runtime.launch import Sourcing
 from knative.runtime.manifests import load
 from knative.runtime.pingsource import Pinger
 from knative.runtime.resources import Key, PingSource, Platform, Routed
@@ -39,6 +42,7 @@ from knative.runtime.supervisor import Supervisor
 
 # Ctrl-C must be over within five seconds: functions and the Broker drain side by side, the servers take what is left.
 _DRAIN_SECONDS = 2.5
+_PARTS = ("envoy", "forkserver", "nats-server", "postgres")
 
 
 class PortTaken(Exception):
@@ -112,6 +116,7 @@ class Runtime:
             self._later(self._serving.scale())
             self._later(self._follow_saves())
             self._ping()
+            await self._run_sources()
             if after_crash and self._platform.ping_sources:
                 self._tell("the last run ended without stopping: every PingSource fires once, to sweep what it left")
                 for source in self._platform.ping_sources:
@@ -222,6 +227,18 @@ class Runtime:
             if source not in running:
                 self._pinging.append((source, asyncio.get_running_loop().create_task(self._pinger(source).run())))
 
+    async def _run_sources(self) -> None:
+        """Run the ContainerSources that there are now; one that ends is started again."""
+        values = await self._values(self._platform)
+        wanted = {f"source-{one.name}": one for one in self._platform.container_sources}
+        stale = [name for name in self._supervisor.pids if name.startswith("source-")]
+        await self._supervisor.stop(*stale)
+        for name, source in wanted.items():
+            variables = environment.of_source(source, values, self._gateway_url, self._broker_ingress)
+            command = (*shlex.split(source.command), *source.container.args)
+            log = self._state.log(name)
+            await self._supervisor.start(name, partial(Sourcing.start, command, source.folder, variables, log))
+
     async def _follow_saves(self) -> None:
         """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
         place = self._options.manifests.resolve()
@@ -261,6 +278,7 @@ class Runtime:
             else:
                 self._broker.reread(addresses.broker_documents(platform, self._broker_ingress))
         self._ping()
+        await self._run_sources()
         self._tell("the YAML was saved and is in force")
 
     async def _take_code(self) -> None:
@@ -288,7 +306,9 @@ class Runtime:
         for task in [*self._tasks, *(task for _, task in self._pinging)]:
             task.cancel()
         await asyncio.gather(self._supervisor.stop("broker"), self._serving.close(_DRAIN_SECONDS))
-        await self._supervisor.stop("envoy", "forkserver", "nats-server", "postgres")
+        others = [name for name in self._supervisor.pids if name not in _PARTS]
+        await self._supervisor.stop(*others)
+        await self._supervisor.stop(*_PARTS)
 
     def _changed(self) -> None:
         """Write the status soon; several changes in a moment are one write."""
@@ -354,7 +374,7 @@ def _has_databases(platform: Platform) -> bool:
 
 
 def _has_events(platform: Platform) -> bool:
-    return bool(platform.brokers)
+    return bool(platform.brokers or platform.messaging)
 
 
 async def _nothing() -> None:

@@ -326,3 +326,55 @@ async def test_sigterm_finishes_what_is_in_hand(run: Any, subscriber: Any, names
     broker.process.send_signal(signal.SIGTERM)
 
     assert await asyncio.wait_for(broker.process.wait(), 10) == 0
+
+
+def channel(namespace: str, *subscriptions: tuple[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """A Channel and its Subscriptions: name and spec."""
+    reference = {"name": "default", "kind": "Channel"}
+    return [
+        {"kind": "Channel", "metadata": {"namespace": namespace, "name": "default"}, "spec": {"delivery": QUICK}},
+        *(
+            {
+                "kind": "Subscription",
+                "metadata": {"namespace": namespace, "name": name},
+                "spec": {"channel": reference, **spec},
+            }
+            for name, spec in subscriptions
+        ),
+    ]
+
+
+async def test_a_channel_delivers_to_every_subscription(run: Any, subscriber: Any, namespace: str) -> None:
+    """As it came, without TTL or arrival time; a body that is no event is thrown away, a reply goes on."""
+    first, second, reply = await subscriber(), await subscriber(), await subscriber()
+    first.answers = [(200, {"content-type": "text/plain"}, b"thanks")]
+    second.answers = [(200, {**EVENT, "ce-id": "reply", "ce-type": "answered.v1"}, b"")]
+    running = await run(
+        *channel(
+            namespace,
+            ("a", {"subscriber": {"uri": first.url}}),
+            ("b", {"subscriber": {"uri": second.url}, "reply": {"uri": reply.url}}),
+            ("c", {"reply": {"uri": reply.url}}),
+        )
+    )
+    url = running.url.replace(f"/{namespace}/default", f"/{namespace}/channels/default")
+    assert (await running.client.post(url, headers=EVENT)).status_code == 202
+    replied = await reply.until(2)
+    ((headers, _),) = await first.until(1)
+
+    assert {one["ce-id"] for one, _ in replied} == {"reply", "1"}
+    assert not {"ce-knativebrokerttl", "ce-knativearrivaltime"} & headers.keys()
+    assert len(await running.until_journal("delivered", 3)) == 3
+
+
+async def test_structured_mode_is_sent_where_it_is_asked_for(run: Any, subscriber: Any, namespace: str) -> None:
+    """delivery.format: json."""
+    one = await subscriber()
+    running = await run(
+        *documents(namespace, ("a", one.url, {"delivery": {**QUICK, "format": "json"}})),
+    )
+    await running.client.post(running.url, headers={**EVENT, "content-type": "application/json"}, content=b'{"a": 1}')
+    ((headers, body),) = await one.until(1)
+
+    assert headers["content-type"] == "application/cloudevents+json"
+    assert json.loads(body)["data"] == {"a": 1}

@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eventing.delivery import (
+    NATS,
+    RABBITMQ,
     DeadLetter,
     Delivered,
     DeliverySpec,
+    GivenUp,
     InvalidDelivery,
     Outcome,
     RetryIn,
@@ -81,7 +84,8 @@ def test_durations_are_iso_8601(text: str, seconds: float) -> None:
         {"backoffDelay": "PT"},
         {"backoffDelay": "P"},
         {"timeout": "PT0S"},
-        {"retryAfterMax": "PT5S"},
+        {"retryAfterMax": "5s"},
+        {"format": "xml"},
     ],
 )
 def test_what_knative_refuses_is_refused(spec: dict[str, Any]) -> None:
@@ -95,3 +99,31 @@ def test_a_delivery_without_retry_is_one_attempt() -> None:
     spec = parse_delivery({"deadLetterSink": {"uri": "http://x/"}})
 
     assert (spec.retry, spec.dead_letter_sink) == (0, "http://x/")
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422])
+def test_over_a_nats_channel_a_4xx_is_given_up(status: int) -> None:
+    """No retry, and a dead letter only from the last attempt."""
+    spec = DeliverySpec(retry=3, rules=NATS)
+
+    assert next_step(Outcome(status), 1, spec) == GivenUp()
+    assert next_step(Outcome(status), 4, spec) == DeadLetter()
+    assert next_step(Outcome(503), 1, spec) == RetryIn(0.4)
+
+
+def test_behind_rabbitmq_a_4xx_counts_as_delivered() -> None:
+    """It is acknowledged, and gone; those that are tried again are the strict rules' own."""
+    spec = DeliverySpec(retry=3, rules=RABBITMQ)
+
+    assert next_step(Outcome(422), 1, spec) == Delivered()
+    assert isinstance(next_step(Outcome(404), 1, spec), RetryIn)
+
+
+def test_retry_after_is_listened_to_as_far_as_is_allowed() -> None:
+    """The longer of the two waits, capped; not at all without retryAfterMax."""
+    allowed = parse_delivery({"retry": 3, "retryAfterMax": "PT5S"})
+
+    assert next_step(Outcome(503, retry_after_seconds=2), 1, allowed) == RetryIn(2)
+    assert next_step(Outcome(429, retry_after_seconds=60), 1, allowed) == RetryIn(5)
+    assert next_step(Outcome(500, retry_after_seconds=60), 1, allowed) == RetryIn(0.2)
+    assert next_step(Outcome(503, retry_after_seconds=60), 1, SPEC) == RetryIn(0.2)

@@ -35,6 +35,23 @@ class Service(BaseHTTPRequestHandler):
             with lock:
                 now -= 1
 
+    def do_POST(self) -> None:
+        """An event: noted, and answered with one whose type says who had it, unless its subject says to stop here."""
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        with open(f"events-{os.environ['K_SERVICE']}", "a") as file:
+            file.write(self.headers["ce-type"] + "\n")
+        if self.headers.get("ce-subject") == f"stop-{os.environ['K_SERVICE']}" or os.environ["K_SERVICE"] == "end":
+            self.send_response(204)
+            self.end_headers()
+            return
+        self.send_response(200)
+        for name in ("ce-specversion", "ce-id", "ce-source", "ce-subject"):
+            if name in self.headers:
+                self.send_header(name, self.headers[name])
+        self.send_header("ce-type", f"{self.headers['ce-type']}.{os.environ['K_SERVICE']}")
+        self.send_header("content-length", "0")
+        self.end_headers()
+
     def answer(self, body: object, status: int = 200) -> None:
         content = json.dumps(body).encode()
         self.send_response(status)

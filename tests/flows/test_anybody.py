@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import socket
@@ -15,8 +16,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from grpclib.client import Channel, StreamStreamMethod, UnaryUnaryMethod
 
 from tests.flows.conftest import Installation, wait_until
+from tests.flows.grpc_service import Plain
 
 PROGRAM = Path(__file__).parent / "service.py"
 
@@ -292,6 +295,109 @@ def test_a_saved_program_is_in_force_at_the_next_request(tmp_path: Path) -> None
     finally:
         stop = True
         assert made.stop() == 0
+        made.http.close()
+
+
+def ref(name: str, kind: str = "Service") -> dict[str, Any]:
+    """A reference to a destination."""
+    return {"ref": {"apiVersion": "v1", "kind": kind, "name": name}}
+
+
+def test_events_go_through_sequence_and_parallel(tmp_path: Path) -> None:
+    """Step by step, each with the answer of the one before; branch by branch, where a filter lets them."""
+    sequence = {
+        "apiVersion": "flows.knative.dev/v1",
+        "kind": "Sequence",
+        "metadata": {"name": "steps"},
+        "spec": {"steps": [ref("one"), ref("two")], "reply": ref("branches", "Parallel")},
+    }
+    parallel = {
+        "apiVersion": "flows.knative.dev/v1",
+        "kind": "Parallel",
+        "metadata": {"name": "branches"},
+        "spec": {
+            "branches": [{"filter": ref("gate"), "subscriber": ref("three")}, {"subscriber": ref("four")}],
+            "reply": ref("end"),
+        },
+    }
+    source = {
+        "apiVersion": "sources.knative.dev/v1",
+        "kind": "ContainerSource",
+        "metadata": {"name": "beat"},
+        "spec": {
+            "template": {
+                "metadata": {"annotations": {"wake.dev/local-command": f"{sys.executable} beat.py"}},
+                "spec": {"containers": [{"image": "example.com/beat"}]},
+            },
+            "sink": ref("steps", "Sequence"),
+        },
+    }
+    services = [service(name) for name in ("one", "two", "gate", "three", "four", "end")]
+    made = Anybody(tmp_path, *services, sequence, parallel, source)
+    (made.yaml / "beat.py").write_text(
+        "import os, time, urllib.request\n"
+        "headers = {'ce-specversion': '1.0', 'ce-id': '1', 'ce-source': '/beat', 'ce-type': 'beat'}\n"
+        "urllib.request.urlopen(urllib.request.Request(os.environ['K_SINK'], b'', headers)).close()\n"
+        "time.sleep(3600)\n"
+    )
+    made.up("-f", str(made.yaml))
+
+    def seen(name: str) -> list[str]:
+        file = made.yaml / f"events-{name}"
+        return sorted(file.read_text().split()) if file.exists() else []
+
+    try:
+        expected = ["beat.one.two.four", "beat.one.two.gate.three"]
+        wait_until(lambda: seen("end") == expected)
+        assert "source-beat" in made.status()["parts"]
+        event = {"type": "sent", "subject": "stop-gate"}
+        sent = made.wake("send", "-", "--broker", "default/channels/steps-kn-sequence-0", given=json.dumps(event))
+        assert sent.returncode == 0, sent.stderr
+        wait_until(lambda: seen("end") == [*expected, "sent.one.two.four"])
+        wait_until(lambda: "sent.one.two" in seen("gate"))
+        assert "sent.one.two.gate" not in seen("three")
+    finally:
+        assert made.stop() == 0
+        made.http.close()
+    assert made.processes() == []
+
+
+async def test_grpc_wakes_it_and_streams_outlive_changes_elsewhere(tmp_path: Path) -> None:
+    """A unary call wakes an h2c Service; a stream stays with its process while others come, go and change."""
+    rpc = service(
+        "rpc",
+        annotations={"window": "6s"},
+        command=f"{sys.executable} grpc_service.py",
+        container={"ports": [{"name": "h2c", "containerPort": 8080}]},
+    )
+    made = Anybody(tmp_path, rpc, service("other", annotations={"target": "1", "max-scale": "3"}))
+    shutil.copy(PROGRAM.parent / "grpc_service.py", made.yaml)
+    await asyncio.to_thread(made.up, "-f", str(made.yaml))
+    try:
+        async with Channel("127.0.0.1", made.port, codec=Plain()) as channel:
+            channel._authority = "rpc.default.localhost"
+            once = UnaryUnaryMethod(channel, "/test.Echo/Once", bytes, bytes)
+            assert await once(b"hello", timeout=20) == b"hello"
+            async with StreamStreamMethod(channel, "/test.Echo/Stream", bytes, bytes).open(timeout=60) as stream:
+                answers = set()
+                for number in range(40):
+                    await stream.send_message(b"%d" % number)
+                    message = await stream.recv_message()
+                    assert message is not None
+                    answers.add(message.split()[1])
+                    if number == 5:
+                        loading = [asyncio.to_thread(made.get, "other", "/work?s=3") for _ in range(6)]
+                        calls = [asyncio.create_task(one) for one in loading]
+                    if number == 20:
+                        changed = service("other", container={"env": [{"name": "A", "value": "1"}]})
+                        await asyncio.to_thread(write, made.yaml, rpc, changed)
+                    await asyncio.sleep(0.1)
+                await stream.end()
+        assert len(answers) == 1
+        assert {(await one).status_code for one in calls} == {200}
+        await asyncio.to_thread(wait_until, lambda: made.service("other")["revision"] == "other-00002")
+    finally:
+        assert await asyncio.to_thread(made.stop) == 0
         made.http.close()
 
 

@@ -19,6 +19,8 @@ def platform(**annotations: dict[str, str]) -> Platform:
         services={},
         brokers=(),
         triggers=(),
+        messaging=(),
+        container_sources=(),
         ping_sources=(),
         jobs=(),
         routes=(),
