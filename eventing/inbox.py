@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime
+from typing import TypeAlias
+
+import asyncpg
 
 from eventing.event import Event
 from eventing.queries import Queries
 from eventing.transaction import Transaction
 
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 _queries = Queries.beside(__file__)
 
 
@@ -30,6 +35,11 @@ async def first_time(transaction: Transaction, consumer: str, event: Event) -> b
     if await transaction.fetchval(_queries["content"], consumer, event.source, event.id) != content:
         raise EventReused(f"event {event.id} of {event.source} came again with other content")
     return False
+
+
+async def sweep(pool: Pool, handled_before: datetime) -> None:
+    """Forget ids that were handled before a time; no replay may be older than that."""
+    await pool.execute(_queries["sweep"], handled_before)
 
 
 def _content(event: Event) -> bytes:

@@ -89,6 +89,16 @@ class OrdersCancelled(Payload):
     currency: str
 
 
+class OrdersExpired(Payload):
+    """Nothing was paid in time: the order is not to be had any more, and what is captured for it is refunded."""
+
+    TYPE = "orders.expired.v1"
+    order_id: str
+    username: str
+    amount: str
+    currency: str
+
+
 class PaymentsCaptured(Payload):
     """The order's amount was taken from the card."""
 

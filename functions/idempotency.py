@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 import asyncpg
 from fastapi import Request
@@ -22,6 +23,7 @@ from pydantic import BaseModel
 
 from eventing.queries import Queries
 from eventing.transaction import Transaction
+from functions.database import Pool
 from functions.errors import BadRequest, StillRunning, Unprocessable
 
 _queries = Queries.beside(__file__)
@@ -81,6 +83,12 @@ async def once(transaction: Transaction, claimed: Claim | None, work: Callable[[
         _queries["keep"], *identity, response.status_code, json.dumps(headers), bytes(response.body)
     )
     return response
+
+
+async def sweep(pool: Pool, older_than: timedelta) -> None:
+    """Forget keys of requests that are older; a repetition after that is a new request. Not every area has any."""
+    if await pool.fetchval(_queries["is_there"]):
+        await pool.execute(_queries["sweep"], older_than)
 
 
 async def _replay(transaction: Transaction, claimed: Claim) -> Response:

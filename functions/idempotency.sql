@@ -14,3 +14,6 @@ WHERE subject = $1 AND operation = $2 AND key = $3
 
 -- name: sweep
 DELETE FROM idempotency WHERE created_at < clock_timestamp() - $1::interval
+
+-- name: is_there
+SELECT to_regclass('idempotency') IS NOT NULL

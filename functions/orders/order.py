@@ -13,13 +13,19 @@ from eventing.event import new_id, rfc3339
 from functions.errors import Conflict
 from functions.money import Money
 
-# Which status may follow which. What is missing is refused; the same status again is a repetition, and no move.
-MOVES: Mapping[str, frozenset[str]] = {
-    "placed": frozenset({"confirmed", "rejected", "cancelled", "expired"}),
-    "confirmed": frozenset({"cancelled"}),
-    "rejected": frozenset(),
-    "cancelled": frozenset(),
-    "expired": frozenset(),
+# From each status, where it may go and the event that this raises. What is missing is refused; the same status again
+# is a repetition, and no move. docs/states.md shows this table as a diagram.
+MOVES: Mapping[str, Mapping[str, str]] = {
+    "placed": {
+        "confirmed": "orders.confirmed.v1",
+        "rejected": "orders.rejected.v1",
+        "cancelled": "orders.cancelled.v1",
+        "expired": "orders.expired.v1",
+    },
+    "confirmed": {"cancelled": "orders.cancelled.v1"},
+    "rejected": {},
+    "cancelled": {},
+    "expired": {},
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
 from eventing.queries import Queries
@@ -44,6 +45,11 @@ async def lock(transaction: Transaction, order_id: str) -> Order:
     if row is None:
         raise UnknownOrder
     return Order.from_row(row)
+
+
+async def overdue(transaction: Transaction, age: timedelta, limit: int) -> list[Order]:
+    """Orders that are still placed after so long, locked; those that another transaction has are passed over."""
+    return [Order.from_row(row) for row in await transaction.fetch(_queries["overdue"], age, limit)]
 
 
 async def save(transaction: Transaction, order: Order) -> None:

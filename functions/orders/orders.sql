@@ -11,6 +11,10 @@ SELECT * FROM orders WHERE id = $1 FOR UPDATE
 -- name: save
 UPDATE orders SET status = $3, version = $2 + 1, updated_at = $4 WHERE id = $1 AND version = $2
 
+-- name: overdue
+SELECT * FROM orders WHERE status = 'placed' AND created_at <= clock_timestamp() - $1::interval
+ORDER BY id LIMIT $2 FOR UPDATE SKIP LOCKED
+
 -- name: list
 SELECT * FROM orders
 WHERE ($1::text IS NULL OR username = $1) AND ($2::uuid IS NULL OR id < $2)

@@ -6,8 +6,6 @@ Broker was away for long) waits for this.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 from eventing import outbox
 from eventing.event import Event
 from eventing.publisher import PublishFailed
@@ -19,9 +17,6 @@ from functions.outbox import outboxes
 app = operation(__name__)
 app.opens("outboxes", outboxes.opened)
 
-# Long enough to fill a broker again that lost everything, and for anybody to notice that it did.
-_KEEP = timedelta(days=14)
-
 
 @app.on_any_event
 async def relay(_: Event, __: Database) -> None:
@@ -31,6 +26,5 @@ async def relay(_: Event, __: Database) -> None:
         try:
             with translated():
                 await outbox.drain(pool, opened.publisher)
-                await outbox.sweep(pool, datetime.now(UTC) - _KEEP)
         except PublishFailed as error:
             raise Unavailable(f"The Broker takes no events: {error}") from error

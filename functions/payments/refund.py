@@ -1,47 +1,30 @@
-"""Refunds what was captured when an order was cancelled, or sees to it that nothing ever is."""
+"""Undoes a payment when its order was cancelled or has expired: voided, or given back."""
 
 from __future__ import annotations
 
-from eventing import inbox, outbox
+from eventing import inbox
 from eventing.event import Event
 from functions.app import operation
 from functions.database import Database
-from functions.errors import Unavailable
-from functions.events import OrdersCancelled, PaymentsRefunded
-from functions.payments import payments
+from functions.events import OrdersCancelled, OrdersExpired
+from functions.payments import payments, settlement
 from functions.payments.cards import port
-from functions.payments.cards.port import CardProcessor, ProcessorSilent
 
 app = operation(__name__)
 app.opens("processor", port.chosen)
 
-_REASON = "the order was cancelled"
 
-
-@app.on(OrdersCancelled)
-async def refund(cancelled: OrdersCancelled, event: Event, database: Database) -> None:
-    """Give everything back once. While a charge is under way the event is delivered again until that is settled."""
-    order_id, money = payments.order_of(cancelled.order_id, cancelled.amount, cancelled.currency)
+@app.on(OrdersCancelled, OrdersExpired)
+async def refund(ended: OrdersCancelled | OrdersExpired, event: Event, database: Database) -> None:
+    """Remember that the order is not wanted any more, and see to it that no money of it is kept."""
+    order_id, money = payments.order_of(ended.order_id, ended.amount, ended.currency)
+    reason = "the order was cancelled" if isinstance(ended, OrdersCancelled) else "the order expired"
     async with database.transaction() as transaction:
-        # Where nothing was begun this leaves a voided payment behind, which a late charge finds and stops at.
-        payment = await payments.begin(transaction, order_id, cancelled.username, money, None)
-        if payment.is_open:
-            raise Unavailable("The charge is still under way: what it captures is refunded when it is settled.")
-        if payment.state != "captured":
-            await inbox.first_time(transaction, app.name, event)
-            return
-    processor: CardProcessor = app.state.processor
-    try:
-        await processor.refund(f"refund:{order_id}", str(order_id), payment.money)
-    except ProcessorSilent as silence:
-        raise Unavailable(f"The card processor: {silence}") from silence
+        # Where nothing was begun this leaves a payment behind that is undone, at which a late charge stops.
+        payment = await payments.begin(transaction, order_id, ended.username, money, None)
+        await payments.undo(transaction, payment, reason)
+        if payment.refundable_minor > 0:
+            await payments.ask_refund(transaction, payment, f"refund:{payment.key}", payment.refundable_minor, reason)
+    await settlement.pursue(database, app.state.processor, order_id)
     async with database.transaction() as transaction:
-        payment = await payments.lock(transaction, order_id)
-        if await inbox.first_time(transaction, app.name, event) and payment.state == "captured":
-            await payments.save(transaction, payment.refunded(_REASON), "refund")
-            await outbox.add(
-                transaction,
-                PaymentsRefunded(
-                    order_id=str(order_id), amount=money.amount, currency=money.currency, reason=_REASON
-                ).to_event(),
-            )
+        await inbox.first_time(transaction, app.name, event)

@@ -96,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
     one = add("republish", _republish, "send again what the outboxes published since a time, under the same ids")
     one.add_argument("--since", required=True, help="RFC 3339, or a span such as 90m, 2h, 3d")
+    one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
+    one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
     one = add("crash", _crash, "kill a function's process (SIGKILL), to see that nothing is lost")
     one.add_argument("name", help="a function that is awake")
     one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
@@ -320,6 +322,15 @@ def _send(options: argparse.Namespace) -> int:
 
 
 def _republish(options: argparse.Namespace) -> int:
+    return _run_beside("republish", ["--since", options.since], options)
+
+
+def _check_books(options: argparse.Namespace) -> int:
+    return _run_beside("check-books", ["--at-rest"] * options.at_rest, options)
+
+
+def _run_beside(what: str, words: list[str], options: argparse.Namespace) -> int:
+    """Run the command that a Service's annotation names, in that Service's environment; answers its exit code."""
     import shlex  # noqa: PLC0415
     import subprocess  # noqa: PLC0415
 
@@ -333,15 +344,15 @@ def _republish(options: argparse.Namespace) -> int:
         platform, provision.complete(platform, status["postgres_port"], state.secrets).secrets
     )
     for service in platform.services.values():
-        if (command := service.annotations.get("wake.dev/republish-command")) is not None:
+        if (command := service.annotations.get(f"wake.dev/{what}-command")) is not None:
             program, *arguments = shlex.split(command)
             return subprocess.run(
-                [sys.executable if program == "python" else program, *arguments, "--since", options.since],
+                [sys.executable if program == "python" else program, *arguments, *words],
                 cwd=ROOT,
                 env=environment.of_service(service, values, status["gateway"], status["broker"]),
                 check=False,
             ).returncode
-    raise Refused("no Service says how to republish (annotation wake.dev/republish-command on its template)")
+    raise Refused(f"no Service says how to {what} (annotation wake.dev/{what}-command on its template)")
 
 
 def _crash(options: argparse.Namespace) -> int:

@@ -79,7 +79,7 @@ def test_kill_9_of_everything_is_recovered_by_the_next_start(installation: Insta
     wait_until(lambda: installation.processes() == [])
 
     installation.up()
-    assert installation.says("ended without stopping")
+    wait_until(lambda: installation.says("ended without stopping"))
     assert customer.order(done)["status"] == "confirmed"
     assert customer.ends(open_) == "confirmed"
     assert customer.payment(open_)["captured"] == "99.50"

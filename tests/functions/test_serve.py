@@ -91,9 +91,10 @@ async def test_sigterm_answers_what_was_begun_and_leaves_the_rest_to_the_next(
     async with httpx.AsyncClient(timeout=20) as client:
         process = start(listener, "payments-simulate", DATABASE_URL=cards)
         await client.get(url(listener, "/health/readiness"))
-        begun = asyncio.create_task(client.post(url(listener, "/charges"), json=slow, headers={"idempotency-key": "a"}))
+        await client.post(url(listener, "/charges"), json=slow, headers={"idempotency-key": "a"})
+        begun = asyncio.create_task(client.post(url(listener, "/charges/a/capture")))
         async with asyncio.timeout(10):
-            while (await client.get(url(listener, "/charges/a"))).status_code == 404:
+            while (await client.get(url(listener, "/charges/a"))).json()["outcome"] != "captured":
                 await asyncio.sleep(0.01)
         process.send_signal(signal.SIGTERM)
         answered = await begun

@@ -26,8 +26,9 @@ async def test_the_buyer_sees_amounts_and_attempts(served: Any) -> None:
 
     assert {"state": "captured", "captured": "99.50", "refunded": "0.00", "currency": "EUR"}.items() <= body.items()
     assert [(one["what"], one["outcome"]) for one in body["attempts"]] == [
-        ("capture", "unknown"),
-        ("capture", "captured"),
+        ("authorise", "authorised"),
+        ("ask", "unknown"),
+        ("authorise", "captured"),
     ]
 
 

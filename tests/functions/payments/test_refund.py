@@ -7,16 +7,11 @@ from typing import Any
 
 import pytest
 
+from functions.events import OrdersExpired
 from tests.functions.conftest import event_of
-from tests.functions.payments.conftest import ORDER_ID, Cards, cancelled, placed
+from tests.functions.payments.conftest import ORDER_ID, Cards, books, cancelled, placed
 
 REFUND = (f"refund:{ORDER_ID}", ORDER_ID, "99.50")
-
-
-async def books(served: Any) -> list[tuple[Any, ...]]:
-    """State and amounts of each payment."""
-    rows = await served.sql("SELECT state, captured_minor, refunded_minor FROM payments")
-    return [tuple(row) for row in rows]
 
 
 async def test_what_was_captured_is_given_back_once(serve: Any, cards: Cards) -> None:
@@ -33,18 +28,38 @@ async def test_what_was_captured_is_given_back_once(serve: Any, cards: Cards) ->
     assert [kind for kind, _ in await served.outbox()] == ["payments.captured.v1", "payments.refunded.v1"]
 
 
-async def test_while_the_charge_is_unknown_the_refund_waits(serve: Any, cards: Cards) -> None:
-    """503 until the charge is settled; then what it captured is refunded."""
+async def test_what_the_processor_kept_quiet_about_is_found_and_given_back(serve: Any, cards: Cards) -> None:
+    """The charge is unknown when the order is cancelled: voiding it tells that it was captured, and it is refunded."""
     charge = await serve("payments.charge")
     event = placed("tok_500_captured").to_event()
-    await charge.post_event(event)
+    assert (await charge.post_event(event)).status_code == 503
     served = await serve("payments.refund")
-    waiting = await served.post_event(cancelled())
-    await charge.post_event(event)
-    settled = await served.post_event(cancelled())
+    answer = await served.post_event(cancelled())
+    late = await charge.post_event(event)
 
-    assert (waiting.status_code, settled.status_code) == (503, 204)
+    assert (answer.status_code, late.status_code) == (204, 204)
     assert (await books(served), await cards.refunds()) == ([("refunded", 9950, 9950)], [REFUND])
+
+
+async def test_before_the_capture_it_is_voided(serve: Any, cards: Cards) -> None:
+    """What waits for a webhook is let go: nothing is captured, nothing has to be given back."""
+    await (await serve("payments.charge")).post_event(placed("tok_webhook_late_60"))
+    served = await serve("payments.refund")
+    await served.post_event(cancelled())
+
+    assert (await books(served), await cards.refunds()) == ([("voided", 0, 0)], [])
+    assert [outcome for _, _, outcome in await cards.charges()] == ["voided"]
+
+
+async def test_an_expired_order_is_undone_as_a_cancelled_one(serve: Any, cards: Cards) -> None:
+    """With its own reason."""
+    await (await serve("payments.charge")).post_event(placed())
+    served = await serve("payments.refund")
+    expired = OrdersExpired(order_id=ORDER_ID, username="ada", amount="99.50", currency="EUR")
+    await served.post_event(expired)
+
+    assert await books(served) == [("refunded", 9950, 9950)]
+    assert (await served.outbox())[-1][1]["reason"] == "the order expired"
 
 
 async def test_after_a_declined_charge_there_is_nothing_to_refund(serve: Any, cards: Cards) -> None:
@@ -73,4 +88,5 @@ async def test_a_cancelling_that_races_the_charge_leaves_nothing_taken(serve: An
 
     assert state in {"voided", "refunded"}
     assert captured == refunded
-    assert len(await cards.charges()) == len(await cards.refunds())
+    taken = [one for one in await cards.charges() if one[2] == "captured"]
+    assert len(taken) == len(await cards.refunds())
