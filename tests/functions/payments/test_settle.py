@@ -49,9 +49,8 @@ async def test_a_refund_that_was_promised_is_made(serve: Any, cards: Cards) -> N
     """Asked for and committed, and then the process was killed."""
     await (await serve("payments.charge")).post_event(placed())
     served = await serve("payments.settle")
-    await served.sql(
-        f"INSERT INTO refunds (key, order_id, minor, reason) VALUES ('refund:x', '{ORDER_ID}', 1000, 'late') RETURNING 1"
-    )
+    values = f"('refund:x', '{ORDER_ID}', 1000, 'late')"
+    await served.sql(f"INSERT INTO refunds (key, order_id, minor, reason) VALUES {values} RETURNING 1")
     for _ in range(2):
         await due(served)
         await served.post_event(PING)
