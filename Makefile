@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench lock clean
+.PHONY: help setup up test check bench explore storm lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,12 @@ check: setup ## format, lint, types, import contracts, manifests against code
 
 bench: setup ## measure Wake beside its peers, and print ratios
 	@$(BIN)/python -m tests.bench
+
+explore: setup ## the order flow under every single crash, repetition and exchange, on a real PostgreSQL
+	@$(BIN)/python -m tests.explore
+
+storm: setup ## orders while everything is killed at random; then the books are checked
+	@$(BIN)/python -m tests.storm
 
 lock: ## resolve the requirements again and write their hashes
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt

@@ -69,6 +69,8 @@ def _money(order: Row, payment: Row) -> Iterator[str]:
     captured, refunded = payment["captured"], payment["refunded"]
     if status == "confirmed" and captured != amount:
         yield f"it is confirmed, but {captured} of {amount} minor units were captured"
+    if status == "confirmed" and payment["undone_reason"] is not None:
+        yield f"it is confirmed, but its payment was undone: {payment['undone_reason']}"
     if status != "confirmed" and captured != refunded:
         yield f"it is {status}, but of {captured} captured minor units {refunded} were refunded"
     if (payment["amount_minor"], payment["currency"]) != (amount, order["currency"]):

@@ -2,7 +2,7 @@
 SELECT transfer, sum(minor)::bigint AS sum FROM entries GROUP BY transfer HAVING sum(minor) <> 0 OR count(*) <> 2
 
 -- name: payments
-SELECT p.order_id, p.amount_minor, p.currency, p.state,
+SELECT p.order_id, p.amount_minor, p.currency, p.state, p.undone_reason,
     p.updated_at > clock_timestamp() - $1::interval AS young,
     coalesce(sum(e.minor) FILTER (WHERE e.minor > 0), 0)::bigint AS captured,
     coalesce(-sum(e.minor) FILTER (WHERE e.minor < 0), 0)::bigint AS refunded,
