@@ -27,11 +27,12 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest
 
-check: setup ## format, lint, types, import contracts, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, manifests against code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python -m tests.checks.generated
 	$(BIN)/python -m tests.checks.manifests
 
 bench: setup ## measure Wake beside its peers, and print ratios
