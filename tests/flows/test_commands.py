@@ -113,8 +113,18 @@ def test_reset_asks_first_and_deletes_only_a_state_folder(installation: Installa
     assert not folder.exists()
 
 
+def test_the_books_are_checked(running: Installation, customer: Customer) -> None:
+    """Exit code 0 while they balance."""
+    assert customer.ends(customer.place()) == "confirmed"
+    result = running.wake("check-books")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "The books balance" in result.stdout
+
+
 @pytest.mark.parametrize(
-    "command", ["up", "down", "reset", "ps", "logs", "events", "send", "republish", "crash", "demo"]
+    "command",
+    "up down reset ps logs events send republish check-books crash demo init explain render".split(),
 )
 def test_every_command_explains_itself(installation: Installation, command: str) -> None:
     """--help alone is enough to use it."""
