@@ -124,7 +124,22 @@ def test_the_books_are_checked(running: Installation, customer: Customer) -> Non
 
 @pytest.mark.parametrize(
     "command",
-    "up down reset ps logs events send republish check-books crash demo init explain render".split(),
+    [
+        "up",
+        "down",
+        "reset",
+        "ps",
+        "logs",
+        "events",
+        "send",
+        "republish",
+        "check-books",
+        "crash",
+        "demo",
+        "init",
+        "explain",
+        "render",
+    ],
 )
 def test_every_command_explains_itself(installation: Installation, command: str) -> None:
     """--help alone is enough to use it."""
