@@ -58,7 +58,7 @@ def _operations(platform: Platform) -> Iterator[str]:
         file = f"{area}/{verb.replace('-', '_')}"
         if not (ROOT / f"knative/base/{file}.yaml").exists():
             yield f"{name} has no knative/base/{file}.yaml"
-        tested = "\n".join(path.read_text() for path in (ROOT / f"tests/functions/{area}").glob("test_*.py"))
+        tested = "\n".join(path.read_text() for path in (ROOT / f"tests/functions/{area}").glob("*.py"))
         if f'"{area}.{verb.replace("-", "_")}"' not in tested:
             yield f"{name} is in no test of tests/functions/{area}/"
 

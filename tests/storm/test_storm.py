@@ -7,10 +7,10 @@ from tests.storm.storm import report, run
 
 
 def test_every_order_comes_to_its_end(installation: Installation) -> None:
-    """120 orders in 20 seconds with 12 kills, the same ones each time as far as the machine allows."""
-    outcome = run(installation, orders=120, seconds=20, kills=12, seed=7)
+    """60 orders in 8 seconds with 6 kills, the same ones each time as far as the machine allows."""
+    outcome = run(installation, orders=60, seconds=8, kills=6, seed=7)
 
     assert outcome.balanced, report(outcome, 7)
-    assert outcome.statuses.total() == len(outcome.accepted) == 120
+    assert outcome.statuses.total() == len(outcome.accepted) == 60
     assert set(outcome.statuses) <= {"confirmed", "rejected", "cancelled", "expired"}
     assert installation.stop() == 0
