@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm lock clean
+.PHONY: help setup up test check bench explore storm protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -33,6 +33,7 @@ check: setup ## format, lint, types, import contracts, generated files, manifest
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.checks.generated
+	$(BIN)/python -m tests.checks.protos
 	$(BIN)/python -m tests.checks.manifests
 
 bench: setup ## measure Wake beside its peers, and print ratios
@@ -43,6 +44,9 @@ explore: setup ## the order flow under every single crash, repetition and exchan
 
 storm: setup ## orders while everything is killed at random; then the books are checked
 	@$(BIN)/python -m tests.storm
+
+protos: setup ## generate the gRPC stubs from protos/**/*.proto
+	@$(BIN)/python -m tests.checks.protos --write
 
 lock: ## resolve the requirements again and write their hashes
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt

@@ -88,10 +88,17 @@ def collect(place: Path) -> list[Document]:
     """
     if (place / "kustomization.yaml").exists():
         return build(place)
-    files = [place] if place.is_file() else sorted([*place.rglob("*.yaml"), *place.rglob("*.yml")])
+    if place.is_file():
+        return read(place)
+    files = [one for one in sorted(place.rglob("*.y*ml")) if one.suffix in {".yaml", ".yml"} and _is_ours(one, place)]
     if not files:
         raise ManifestErrors([ManifestError(place, 1, "", "there is no YAML here")])
     return [document for file in files for document in read(file)]
+
+
+def _is_ours(file: Path, folder: Path) -> bool:
+    """Not what tools keep beside it: `.github`, `.venv`, `node_modules`."""
+    return not any(part.startswith(".") or part == "node_modules" for part in file.relative_to(folder).parts)
 
 
 def build(folder: Path) -> list[Document]:
