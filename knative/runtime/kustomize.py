@@ -112,10 +112,17 @@ def build(folder: Path) -> list[Document]:
         raise ManifestErrors([ManifestError(file, 1, "", "there is no such file; a kustomization folder has one")])
     (kustomization,) = read(file)
     _refuse_unknown(kustomization)
+    documents, listed = _resources(kustomization)
+    documents += _unlisted(folder, listed | {file.resolve()}, kustomization)
+    return _transformed(_with_components(documents, kustomization), kustomization)
+
+
+def _resources(kustomization: Document) -> tuple[list[Document], set[Path]]:
+    """The objects of the folders and files that a kustomization lists, and the files."""
     documents: list[Document] = []
-    listed: set[Path] = {file.resolve()}
+    listed: set[Path] = set()
     for index, entry in enumerate(kustomization.body.get("resources") or []):
-        path = (folder / entry).resolve()
+        path = (kustomization.file.parent / entry).resolve()
         if path.is_dir():
             documents += build(path)
             continue
@@ -123,11 +130,17 @@ def build(folder: Path) -> list[Document]:
             raise ManifestErrors([kustomization.error(("resources", index), f"there is no file {entry}")])
         listed.add(path)
         documents += read(path)
-    documents += _unlisted(folder, listed, kustomization)
+    return documents, listed
+
+
+def _with_components(documents: list[Document], kustomization: Document) -> list[Document]:
+    """What a kustomization's components add to its objects, and change in all of them."""
     for entry in kustomization.body.get("components") or []:
-        (component,) = read((folder / entry).resolve() / "kustomization.yaml")
-        documents = _transformed(documents, component)
-    return _transformed(documents, kustomization)
+        (component,) = read((kustomization.file.parent / entry).resolve() / "kustomization.yaml")
+        _refuse_unknown(component)
+        added, _ = _resources(component)
+        documents = _transformed(_with_components(documents + added, component), component)
+    return documents
 
 
 def _unlisted(folder: Path, listed: set[Path], kustomization: Document) -> list[Document]:

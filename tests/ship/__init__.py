@@ -1,0 +1,1 @@
+"""What is shipped is what a cluster takes."""
