@@ -76,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--all", action="store_true", help="of every field of Knative's API, used or not")
     one = add("render", _render, "print the plain YAML that a cluster would get, as kubectl kustomize does")
     _manifests(one)
+    form = one.add_mutually_exclusive_group()
+    form.add_argument("--kubernetes", action="store_true", help="for a cluster without Knative")
+    form.add_argument("--envoy", action="store_true", help="the HTTPRoutes alone, as a plain Envoy")
     one = add("down", _down, "stop the running one, finishing what is in hand")
     one.add_argument("--quiet", action="store_true", help="say nothing when none runs")
     one = add("reset", _reset, "delete the state folder: every order, event and log")
@@ -194,15 +197,15 @@ def _explain(options: argparse.Namespace) -> int:
 
 
 def _render(options: argparse.Namespace) -> int:
-    import yaml  # noqa: PLC0415
-
+    from knative.runtime import render  # noqa: PLC0415
+    from knative.runtime.kubernetes import NotRenderable  # noqa: PLC0415
     from knative.runtime.kustomize import ManifestErrors, collect  # noqa: PLC0415
 
+    form: render.Form = "kubernetes" if options.kubernetes else "envoy" if options.envoy else "knative"
     try:
-        documents = collect(options.manifests)
-    except ManifestErrors as errors:
+        print(render.text(collect(options.manifests), form), end="")
+    except (ManifestErrors, NotRenderable) as errors:
         raise Refused(str(errors)) from errors
-    print(yaml.safe_dump_all((one.body for one in documents), sort_keys=False), end="")
     return 0
 
 

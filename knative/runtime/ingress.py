@@ -47,11 +47,16 @@ def bootstrap(listen: EnvoyPorts, folder: Path) -> dict[str, Any]:
         "dynamic_resources": {"cds_config": _from_file(folder / "clusters.json")},
         "static_resources": {
             "listeners": [
-                _listener("public", listen.public_host, listen.public_port, folder, public=True),
-                _listener("internal", "127.0.0.1", listen.internal_port, folder, public=False),
+                listener("public", listen.public_host, listen.public_port, _followed("public", folder), public=True),
+                listener("internal", "127.0.0.1", listen.internal_port, _followed("internal", folder), public=False),
             ],
         },
     }
+
+
+def _followed(name: str, folder: Path) -> dict[str, Any]:
+    """Routes that are followed as their file changes."""
+    return {"rds": {"route_config_name": name, "config_source": _from_file(folder / f"routes.{name}.json")}}
 
 
 def _from_file(file: Path) -> dict[str, Any]:
@@ -76,7 +81,7 @@ def public_routes(routed: Mapping[Key, Routed], routes: Iterable[Route]) -> dict
         if not one.service.cluster_local
         for host in _virtual_hosts(one, [f"{one.service.name}.{one.service.namespace}.localhost"])
     ]
-    return _route_configuration("public", [*hosts, _api(routes, routed)])
+    return route_configuration("public", [*hosts, _api(routes, routed)])
 
 
 def internal_routes(routed: Mapping[Key, Routed]) -> dict[str, Any]:
@@ -85,10 +90,11 @@ def internal_routes(routed: Mapping[Key, Routed]) -> dict[str, Any]:
     for one in routed.values():
         name = f"{one.service.name}.{one.service.namespace}"
         hosts += _virtual_hosts(one, [f"{name}.{CLUSTER_DOMAIN}", f"{name}.svc", name])
-    return _route_configuration("internal", hosts)
+    return route_configuration("internal", hosts)
 
 
-def _route_configuration(name: str, hosts: list[dict[str, Any]]) -> dict[str, Any]:
+def route_configuration(name: str, hosts: list[dict[str, Any]]) -> dict[str, Any]:
+    """The routes of a listener, with the headers that are removed and added on all of them."""
     return {
         "name": name,
         "virtual_hosts": hosts,
@@ -122,19 +128,21 @@ def _virtual_hosts(routed: Routed, domains: list[str]) -> list[dict[str, Any]]:
 def _api(routes: Iterable[Route], routed: Mapping[Key, Routed]) -> dict[str, Any]:
     """Any other host: by method and path, the most precise first (Gateway API, HTTPRouteRule: precedence)."""
     pairs = [(match, routed[route.service]) for route in routes for match in route.matches]
-    pairs.sort(key=lambda pair: _precedence(pair[0]))
+    pairs.sort(key=lambda pair: precedence(pair[0]))
     return {
         "name": "api",
         "domains": ["*"],
-        "routes": [{"match": _match(match), "route": _action(one)} for match, one in pairs],
+        "routes": [{"match": match_of(match), "route": _action(one)} for match, one in pairs],
     }
 
 
-def _precedence(match: RouteMatch) -> tuple[int, int, int]:
+def precedence(match: RouteMatch) -> tuple[int, int, int]:
+    """What a sort by it puts first is the more precise."""
     return (match.kind != "Exact", -len(match.value), match.method is None)
 
 
-def _match(match: RouteMatch) -> dict[str, Any]:
+def match_of(match: RouteMatch) -> dict[str, Any]:
+    """A route's match as Envoy has it."""
     if match.kind == "Exact":
         path: dict[str, Any] = {"path": match.value}
     elif match.value.rstrip("/"):
@@ -197,8 +205,6 @@ def cluster(service: Service, folder: Path) -> dict[str, Any]:
     """
     name = cluster_name(service.namespace, service.revision)
     limit = service.container_concurrency
-    http2: dict[str, Any] = {"max_concurrent_streams": limit} if limit else {}
-    protocol = {"http2_protocol_options": http2} if service.protocol == "h2c" else {"http_protocol_options": {}}
     limits = dict.fromkeys(("max_connections", "max_pending_requests", "max_requests", "max_retries"), _LIMIT)
     breakers: dict[str, Any] = {"thresholds": [limits]}
     if limit:
@@ -211,13 +217,20 @@ def cluster(service: Service, folder: Path) -> dict[str, Any]:
         "connect_timeout": "5s",
         "lb_policy": "LEAST_REQUEST",
         "circuit_breakers": breakers,
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
-                "explicit_http_config": protocol,
-            }
-        },
+        "typed_extension_protocol_options": protocol_options(service, streams_max=limit),
+    }
+
+
+def protocol_options(service: Service, streams_max: int = 0) -> dict[str, Any]:
+    """HTTP/1.1 or h2c, and when an idle connection is closed; *streams_max* limits an h2c connection, 0 does not."""
+    http2: dict[str, Any] = {"max_concurrent_streams": streams_max} if streams_max else {}
+    protocol = {"http2_protocol_options": http2} if service.protocol == "h2c" else {"http_protocol_options": {}}
+    return {
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            "@type": f"{_TYPES}.upstreams.http.v3.HttpProtocolOptions",
+            "common_http_protocol_options": {"idle_timeout": f"{IDLE_SECONDS}s"},
+            "explicit_http_config": protocol,
+        }
     }
 
 
@@ -228,15 +241,17 @@ def endpoints_file(name: str) -> str:
 
 def endpoints(name: str, ports: Iterable[int]) -> dict[str, Any]:
     """Where a revision's replicas are, on loopback."""
-    addresses = [{"endpoint": {"address": _address("127.0.0.1", port)}} for port in ports]
+    addresses = [{"endpoint": {"address": address("127.0.0.1", port)}} for port in ports]
     return {"cluster_name": name, "endpoints": [{"lb_endpoints": addresses}]}
 
 
-def _address(host: str, port: int) -> dict[str, Any]:
+def address(host: str, port: int) -> dict[str, Any]:
+    """An address as Envoy has it."""
     return {"socket_address": {"address": host, "port_value": port}}
 
 
-def _listener(name: str, host: str, port: int, folder: Path, *, public: bool) -> dict[str, Any]:
+def listener(name: str, host: str, port: int, routes: Mapping[str, Any], *, public: bool) -> dict[str, Any]:
+    """Where Envoy listens, and how it treats HTTP; *routes* are its routes, or (`rds`) where they are to be had."""
     filters = ([_gzip()] if public else []) + [
         {"name": "router", "typed_config": {"@type": f"{_TYPES}.filters.http.router.v3.Router"}}
     ]
@@ -257,14 +272,14 @@ def _listener(name: str, host: str, port: int, folder: Path, *, public: bool) ->
         "max_request_headers_kb": 32,
         "stream_idle_timeout": "0s",
         "request_headers_timeout": "10s",
-        "rds": {"route_config_name": name, "config_source": _from_file(folder / f"routes.{name}.json")},
+        **routes,
         "upgrade_configs": [{"upgrade_type": "websocket"}],
         "local_reply_config": _replies(),
         "http_filters": filters,
     }
     return {
         "name": name,
-        "address": _address(host, port),
+        "address": address(host, port),
         "per_connection_buffer_limit_bytes": 1024 * 1024,
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
     }

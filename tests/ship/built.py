@@ -15,7 +15,7 @@ from knative.runtime import programs
 ROOT = Path(__file__).parent.parent.parent
 OVERLAYS = ROOT / "knative/overlays"
 # Those for a cluster; the local one asks the runtime to make its Secrets.
-KNATIVE = ("kafka", "nats", "rabbitmq")
+KNATIVE = ("kafka", "nats", "nats-envoy", "rabbitmq")
 
 Body = Mapping[str, Any]
 

@@ -102,7 +102,7 @@ def kubernetes_objects(bodies: tuple[Body, ...]) -> list[dict[str, Any]]:
     return [*own, *(as_deployment(one) for one in of_kind(bodies, "Service", "serving.").values())]
 
 
-@pytest.mark.parametrize("overlay", [*KNATIVE, "local"])
+@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes", "local"])
 def test_wake_render_prints_what_kubectl_kustomize_builds(overlay: str) -> None:
     """Two readings of the same folder; a laptop needs no kustomize."""
     ours = [one.body for one in kustomize.collect(OVERLAYS / overlay)]
@@ -117,7 +117,7 @@ def test_an_overlay_is_admitted(overlay: str) -> None:
     """By what refuses at `wake up` what Knative's webhooks refuse."""
     known = [one for one in build(overlay) if f"{one['apiVersion']} {one['kind']}" in FIELDS]
 
-    assert {one["kind"] for one in known} >= {"Service", "Broker", "Trigger", "PingSource", "SinkBinding", "HTTPRoute"}
+    assert {one["kind"] for one in known} >= {"Service", "Broker", "Trigger", "PingSource", "SinkBinding"}
     assert [str(one) for one in admission.check(Document(dict(one), OVERLAYS / overlay) for one in known)] == []
 
 
@@ -133,7 +133,11 @@ def test_an_overlay_is_what_the_schemas_say(overlay: str) -> None:
 
 def test_kubernetes_takes_every_object_and_every_pod() -> None:
     """Its own schemas, strictly; each Knative Service's pod as a Deployment."""
-    seen = {json.dumps(one, sort_keys=True): one for name in KNATIVE for one in kubernetes_objects(build(name))}
+    seen = {
+        json.dumps(one, sort_keys=True): one
+        for name in (*KNATIVE, "kubernetes")
+        for one in kubernetes_objects(build(name))
+    }
 
     assert len(seen) > 30
     for one in seen.values():
@@ -149,7 +153,7 @@ def test_a_misspelt_field_of_a_pod_is_found() -> None:
         kubernetes_validate.validate(as_deployment(body), KUBERNETES, strict=True)
 
 
-@pytest.mark.parametrize("overlay", KNATIVE)
+@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes"])
 def test_no_pod_may_do_more_than_it_must(overlay: str) -> None:
     """The restricted Pod Security Standard, and a read-only root."""
     found = {
@@ -190,7 +194,7 @@ def woken(triggers: Any, kind: str) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("overlay", KNATIVE)
+@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes"])
 def test_only_secrets_are_left_to_fill_in(overlay: str) -> None:
     """None is shipped, and every ConfigMap that is named is there."""
     bodies = build(overlay)
