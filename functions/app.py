@@ -25,7 +25,7 @@ from eventing.event import Event, new_id, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.inbox import EventReused
 from eventing.publisher import Publisher
-from functions import correlation, problems
+from functions import correlation, problems, secrets
 from functions.bodies import field_errors
 from functions.correlation import Call, Cause
 from functions.database import Database, DatabaseSettings
@@ -216,7 +216,12 @@ def _payload(kind: type[Payload], event: Event) -> Payload:
 
 @contextlib.asynccontextmanager
 async def _lifespan(app: Operation) -> AsyncIterator[None]:
-    """Make what the environment names, close it in reverse."""
+    """Make what the environment names, close it in reverse.
+
+    Raises:
+        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
+    """
+    secrets.require_own(os.environ)
     url = os.environ.get("DATABASE_URL")
     database = None if url is None else Database(DatabaseSettings(url))
     publisher = Publisher.from_environment(os.environ)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 
+from functions import secrets
 from functions.database import Database, DatabaseSettings
 from functions.users import passwords, users
 
 
 async def seed() -> None:
-    """Make the admin, or give an existing one this password."""
+    """Make the admin, or give an existing one this password.
+
+    Raises:
+        KnownSecret: it is a placeholder, or one that everybody knows.
+    """
+    secrets.require_own(os.environ)
     database = Database(DatabaseSettings(os.environ["DATABASE_URL"]))
     await database.open()
     try:

@@ -161,7 +161,7 @@ class World:
         os.environ |= {
             "TOKEN_KEYS": json.dumps({"keys": [KEY.as_dict(private=False)]}),
             "ORDER_EXPIRES_AFTER_SECONDS": "0",
-            "WEBHOOK_SECRET": "secret",
+            "WEBHOOK_SECRET": "explorers-own",
             "LOG_LEVEL": "critical",
         }
         for name in ("K_SINK", "DATABASE_URL", "WEBHOOK_URL"):
