@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm protos lock clean
+.PHONY: help setup up test check bench explore storm deploy-check kn-commands protos lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## install everything into .venv/ and end
 
@@ -44,6 +44,14 @@ explore: setup ## the order flow under every single crash, repetition and exchan
 
 storm: setup ## orders while everything is killed at random; then the books are checked
 	@$(BIN)/python -m tests.storm
+
+OVERLAY ?= nats
+
+deploy-check: setup ## what the cluster lacks for knative/overlays/$OVERLAY (nats), through kubectl
+	@$(BIN)/python -m knative.runtime.deploy knative/overlays/$(OVERLAY)
+
+kn-commands: setup ## the `kn service create` line of every Service
+	@$(BIN)/wake render --kn
 
 protos: setup ## generate the gRPC stubs from protos/**/*.proto
 	@$(BIN)/python -m tests.checks.protos --write

@@ -1,4 +1,4 @@
-"""What `wake render` prints: the YAML as it is, for a cluster without Knative, or its routes as a plain Envoy."""
+"""What `wake render` prints: the YAML as it is, for a cluster without Knative, as a plain Envoy, as kn's commands."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import yaml
 
-from knative.runtime import admission, kubernetes, manifests, plain_envoy
+from knative.runtime import admission, kn, kubernetes, manifests, plain_envoy
 from knative.runtime.kustomize import Document, ManifestErrors
 
-Form = Literal["knative", "kubernetes", "envoy"]
+Form = Literal["knative", "kubernetes", "envoy", "kn"]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -43,6 +43,8 @@ def text(documents: Iterable[Document], form: Form) -> str:
     if form == "kubernetes":
         return _dumped(kubernetes.render(documents))
     platform = manifests.platform(documents)
+    if form == "kn":
+        return kn.commands(platform)
     return _dumped(plain_envoy.objects(platform, next(iter(platform.services))[0]))
 
 
