@@ -75,6 +75,10 @@ def _ingress_url(namespace: str) -> str:
 
 
 def _of_service(service: Service) -> Iterator[dict[str, Any]]:
+    if any(target.revision or target.tag for target in service.traffic):
+        raise NotRenderable(
+            f"Service {service.name}: a Deployment has no revisions that traffic could be split between"
+        )
     metadata = {"name": service.name, "namespace": service.namespace, "labels": _labels(service)}
     port = (service.template["spec"]["containers"][0].get("ports") or [{}])[0].get("containerPort", 8080)
     pod = {name: value for name, value in service.template["spec"].items() if name not in _ONLY_KNATIVE}

@@ -126,6 +126,14 @@ def test_a_schedule_with_seconds_is_refused(tmp_path: Path) -> None:
         rendered(tmp_path, SERVICE + PING)
 
 
+def test_a_traffic_split_is_refused(tmp_path: Path) -> None:
+    """All of it would go to the latest."""
+    split = "  traffic: [{revisionName: rpc-00001, percent: 90}, {latestRevision: true, percent: 10}]\n"
+
+    with pytest.raises(kubernetes.NotRenderable, match="Service rpc: a Deployment has no revisions"):
+        rendered(tmp_path, SERVICE + split)
+
+
 def test_what_is_rendered_is_admitted_first(tmp_path: Path) -> None:
     """An error is one of the YAML, with its line, not one of the cluster."""
     file = tmp_path / "service.yaml"
