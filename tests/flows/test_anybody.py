@@ -77,7 +77,8 @@ class Anybody(Installation):
         self.yaml.mkdir()
         shutil.copy(PROGRAM, self.yaml)
         write(self.yaml, *services)
-        self.http = httpx.Client(timeout=30, limits=httpx.Limits(max_connections=500))
+        # Shared by many threads: httpcore may close a connection that expires just as another thread is given it.
+        self.http = httpx.Client(timeout=30, limits=httpx.Limits(max_connections=500, keepalive_expiry=None))
 
     def get(self, host: str, path: str = "/", **headers: str) -> httpx.Response:
         """As a browser or curl calls http://HOST.default.localhost:8080/."""
