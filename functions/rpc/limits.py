@@ -37,3 +37,13 @@ class Limits:
     #: From SIGTERM on, for the calls in flight; whoever is not done by then is told UNAVAILABLE.
     #: Shorter than the patience of whoever stops us (the runtime and Kubernetes: 30 s).
     drain_seconds: float = 10.0
+    #: A call to another function for which neither its caller nor the call that it belongs to has a deadline.
+    client_unary_seconds: float = 10.0
+    #: For a connection to be established.
+    connect_seconds: float = 2.0
+    #: An address that did not answer is tried again after a pause that doubles up to this.
+    pause_seconds_max: float = 5.0
+    #: How often the addresses behind a name are asked for again.
+    resolve_seconds: float = 30.0
+    #: After this a connection of ours without calls is closed: it must not keep a neighbour from sleeping.
+    client_idle_seconds: float = 2.0
