@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any
 
-from grpclib.const import Handler, Status
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from eventing.event import new_id
@@ -41,9 +41,7 @@ def begin(found: dict[bytes, bytes]) -> Call:
     )
 
 
-def admit(
-    call: Call, handler: Handler, fields: Headers, found: dict[bytes, bytes], tokens: TokenSettings | None
-) -> int:
+def admit(call: Call, fields: Headers, found: dict[bytes, bytes], tokens: TokenSettings | None) -> int:
     """Let the call in, or not; answers how its messages are packed, as zlib knows it. Without *tokens* all are let in.
 
     Raises:

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from grpclib.const import Cardinality
 from grpclib.metadata import Deadline, encode_metadata
@@ -80,7 +80,7 @@ class Channel:
         """Break off what is in flight, and close every connection."""
         self._pool.close()
 
-    async def __aenter__(self) -> Channel:
+    async def __aenter__(self) -> Self:
         """Until the end of the block."""
         return self
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from functions.rpc.stream import Stream
 
 # What a code of RST_STREAM means to a caller (gRPC over HTTP/2, Errors); any other is INTERNAL.
-_STATUSES = {
+_STATUSES: dict[int, Status] = {
     ErrorCodes.REFUSED_STREAM: Status.UNAVAILABLE,
     ErrorCodes.CANCEL: Status.CANCELLED,
     ErrorCodes.ENHANCE_YOUR_CALM: Status.RESOURCE_EXHAUSTED,
@@ -57,8 +57,7 @@ class ClientConnection(Connection):
 
     def reset_received(self, stream: Stream, code: int) -> None:
         """The server broke it off; REFUSED_STREAM promises that nothing was done (RFC 9113, section 8.7)."""
-        status = _STATUSES.get(ErrorCodes(code) if code in ErrorCodes else ErrorCodes.INTERNAL_ERROR, Status.INTERNAL)
-        error = GRPCError(status, f"The server broke the call off (HTTP/2 error code {code}).")
+        error = GRPCError(_STATUSES.get(code, Status.INTERNAL), f"The server broke the call off (HTTP/2 error {code}).")
         stream.fail(error, unprocessed=code == ErrorCodes.REFUSED_STREAM)  # type: ignore[attr-defined]
 
     def goaway_received(self, last: int, code: int) -> None:

@@ -6,19 +6,19 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from grpclib.client import _H2_TO_GRPC_STATUS_MAP as OF_HTTP
 from grpclib.const import Cardinality, Status
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError, ProtocolError
-from grpclib.metadata import decode_bin_value, decode_grpc_message, decode_metadata, encode_timeout
+from grpclib.metadata import decode_bin_value, decode_grpc_message, encode_timeout
 from h2.errors import ErrorCodes
 from multidict import MultiDict
 
 from functions.rpc import frames
 from functions.rpc.client_connection import ClientConnection
-from functions.rpc.headers import Headers, literal
+from functions.rpc.headers import Headers, literal, metadata_of
 from functions.rpc.messages import ENCODINGS, Budget
 from functions.rpc.stream import Stream, message_bytes
 
@@ -35,7 +35,7 @@ class ClientStream(Stream):
 
     connection: ClientConnection
 
-    def __init__(  # noqa: D107 - the channel makes these.
+    def __init__(
         self,
         channel: Channel,
         cardinality: Cardinality,
@@ -61,14 +61,14 @@ class ClientStream(Stream):
     @property
     def initial_metadata(self) -> MultiDict[Any] | None:
         """What came with the head of the answer; None before."""
-        return None if self._head is None else _decoded(self._head)
+        return None if self._head is None else metadata_of(self._head)
 
     @property
     def trailing_metadata(self) -> MultiDict[Any] | None:
         """What came with the status; None before."""
-        return None if self._trailers is None else _decoded(self._trailers)
+        return None if self._trailers is None else metadata_of(self._trailers)
 
-    async def __aenter__(self) -> ClientStream:
+    async def __aenter__(self) -> Self:
         """Begin; nothing is sent yet."""
         if self._deadline is not None:
             left = max(0.0, self._deadline - time.monotonic())
@@ -94,7 +94,7 @@ class ClientStream(Stream):
         await self._open()
         head = self._request_head(end=end)
         self._sent_all = end
-        self.connection.transport.write(head)
+        self.connection.write(head)
 
     async def send_message(self, message: Any, *, end: bool = False) -> None:
         """Send a message, and with the first the head of the call."""
@@ -122,7 +122,7 @@ class ClientStream(Stream):
         if not self._sent_all:
             self._sent_all = True
             if not self._finished:
-                self.connection.transport.write(frames.frame(frames.DATA, frames.END_STREAM, self.id))
+                self.connection.write(frames.frame(frames.DATA, frames.END_STREAM, self.id))
 
     async def cancel(self) -> None:
         """Break the call off."""
@@ -140,7 +140,7 @@ class ClientStream(Stream):
         if self._deadline is not None:
             timeout = encode_timeout(max(0.0, self._deadline - time.monotonic()))
             block += literal(b"grpc-timeout", timeout.encode())
-        return frames.frame(frames.HEADERS, frames.END_HEADERS | (frames.END_STREAM if end else 0), self.id, block)
+        return self.connection.headers(self.id, block, end=end)
 
     # Receiving.
 
@@ -286,7 +286,7 @@ class ClientStream(Stream):
 
     def _reset(self) -> None:
         if self._requested and not self.connection.closed:
-            self.connection.transport.write(frames.reset(self.id, ErrorCodes.CANCEL))
+            self.connection.write(frames.reset(self.id, ErrorCodes.CANCEL))
 
     def _finish(self, error: GRPCError | None) -> None:
         self._error, self._finished = error, True
@@ -295,8 +295,3 @@ class ClientStream(Stream):
             self.detach()
             self.connection.settled()
         self.wake_reader()
-
-
-def _decoded(fields: Headers) -> MultiDict[Any]:
-    decoded: Any = decode_metadata([(name.decode(), value.decode("latin-1")) for name, value in fields])
-    return decoded

@@ -28,6 +28,8 @@ from functions.rpc.limits import Limits
 if TYPE_CHECKING:
     from functions.rpc.stream import Stream
 
+# HPACK's tables when nobody says anything (RFC 9113, section 6.5.2).
+_TABLE_BYTES = 4096
 # Above this the transport says that it is full; it says so again when a quarter is left.
 _WRITE_BUFFER_BYTES = 256 * 1024
 
@@ -49,6 +51,9 @@ class Connection(asyncio.Protocol):
         self._h2 = _h2(limits, client_side=client_side)
         self._rest = b"" if client_side else None
         self._unread = 0
+        self._out: list[bytes] = []
+        # A change of our table's size, which the next header block has to begin with (RFC 7541, section 4.2).
+        self._resized = b""
         self._replies = 0
         # A header block whose CONTINUATION has not come: its stream, its flags, its beginning.
         self._block: tuple[int, int, bytearray] | None = None
@@ -81,9 +86,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._h2.initiate_connection()
-        self.transport.write(
-            self._h2.data_to_send() + frames.window_update(0, self.limits.connection_window - self.send_window)
-        )
+        self.write(self._h2.data_to_send() + frames.window_update(0, self.limits.connection_window - self.send_window))
 
     def data_received(self, data: bytes) -> None:
         """Handle every whole frame; the rest waits for more."""
@@ -101,7 +104,7 @@ class Connection(asyncio.Protocol):
         except HPACKError as error:
             self.close(ErrorCodes.COMPRESSION_ERROR, str(error))
         if self._unread >= self.limits.connection_window // 2 and not self.closed:
-            self.transport.write(frames.window_update(0, self._unread))
+            self.write(frames.window_update(0, self._unread))
             self._unread = 0
 
     def pause_writing(self) -> None:
@@ -125,14 +128,44 @@ class Connection(asyncio.Protocol):
         if self.closed:
             return
         self.closed = True
-        self.transport.write(frames.goaway(self.last_stream, code))
+        self.write(frames.goaway(self.last_stream, code))
+        self._flush()
         self.transport.close()
         self.ended(reason)
+
+    def headers(self, stream_id: int, block: bytes, *, end: bool = False) -> bytes:
+        """A header block as a frame, or as several (RFC 9113, section 6.10)."""
+        block, self._resized = self._resized + block, b""
+        flags = frames.END_STREAM if end else 0
+        if len(block) <= frames.PAYLOAD_BYTES_MAX:
+            return frames.frame(frames.HEADERS, flags | frames.END_HEADERS, stream_id, block)
+        parts = [block[at : at + frames.PAYLOAD_BYTES_MAX] for at in range(0, len(block), frames.PAYLOAD_BYTES_MAX)]
+        return b"".join(
+            (
+                frames.frame(frames.HEADERS, flags, stream_id, parts[0]),
+                *(frames.frame(frames.CONTINUATION, 0, stream_id, part) for part in parts[1:-1]),
+                frames.frame(frames.CONTINUATION, frames.END_HEADERS, stream_id, parts[-1]),
+            )
+        )
 
     def ping(self) -> None:
         """Ask for a sign of life: `ping_answered` follows."""
         self._h2.ping(b"wake-rpc")
-        self.transport.write(self._h2.data_to_send())
+        self.write(self._h2.data_to_send())
+
+    def write(self, data: bytes) -> None:
+        """Send this at the end of the loop's turn, with all that others send in it.
+
+        Waking the peer costs more than making an answer: with many calls in flight most share one wake-up.
+        """
+        if not self._out:
+            self.loop.call_soon(self._flush)
+        self._out.append(data)
+
+    def _flush(self) -> None:
+        if self._out and not self.transport.is_closing():
+            self.transport.write(b"".join(self._out))
+        self._out.clear()
 
     # Frames.
 
@@ -202,10 +235,13 @@ class Connection(asyncio.Protocol):
             self._replies += self.paused
             if self._replies > self.limits.replies_waiting_max:
                 raise Malformed(ErrorCodes.ENHANCE_YOUR_CALM, "too many frames to answer, and nothing is read")
-            self.transport.write(reply)
+            self.write(reply)
 
     def _settings_changed(self, changed: dict[int, int]) -> None:
         self.streams_max = changed.get(SettingCodes.MAX_CONCURRENT_STREAMS, self.streams_max)
+        if changed.get(SettingCodes.HEADER_TABLE_SIZE, _TABLE_BYTES) < _TABLE_BYTES:
+            # It is never used, so it may as well be empty.
+            self._resized = b"\x20"
         window = changed.get(SettingCodes.INITIAL_WINDOW_SIZE)
         if window is not None:
             for stream in self.streams.values():
@@ -274,7 +310,7 @@ class Connection(asyncio.Protocol):
 def _h2(limits: Limits, *, client_side: bool) -> H2Connection:
     """h2's part, with what we announce."""
     made = H2Connection(H2Configuration(client_side=client_side, header_encoding=None))
-    announced: dict[int, int] = {SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes_max}
+    announced: dict[SettingCodes, int] = {SettingCodes.MAX_HEADER_LIST_SIZE: limits.header_bytes_max}
     if client_side:
         announced[SettingCodes.ENABLE_PUSH] = 0
     else:

@@ -1,4 +1,4 @@
-"""Header blocks (HPACK, RFC 7541): ours are written without the dynamic table, so that one that was made once stays right.
+"""Header blocks (HPACK, RFC 7541). Ours are written without the dynamic table: one that was made once stays right.
 
 What a peer sends is decoded by hpack's tables in a shorter loop; a block that changed no table is decoded once.
 """
@@ -6,12 +6,14 @@ What a peer sends is decoded by hpack's tables in a shorter loop; a block that c
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+from grpclib.metadata import decode_metadata
 from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hpack.hpack import Decoder as HpackDecoder
 from hpack.hpack import decode_integer, encode_integer
 from hpack.huffman_table import decode_huffman
+from multidict import MultiDict
 
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
 _STATIC = 61
@@ -40,6 +42,11 @@ def block(*fields: tuple[bytes, bytes]) -> bytes:
 STATUS_200 = b"\x88"
 # `:method: POST` the third, `:scheme: http` the sixth.
 POST_HTTP = b"\x83\x86"
+
+
+def metadata_of(fields: Headers) -> MultiDict[Any]:
+    """The fields that belong to the application, as grpclib shows them."""
+    return MultiDict(decode_metadata([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]))
 
 
 class Decoder(HpackDecoder):

@@ -49,9 +49,12 @@ class Pool:
         best: ClientConnection | None = None
         for place in self._places.values():
             connection = place.connection
-            if connection is not None and connection.usable:
-                if best is None or len(connection.streams) < len(best.streams):
-                    best = connection
+            if (
+                connection is not None
+                and connection.usable
+                and (best is None or len(connection.streams) < len(best.streams))
+            ):
+                best = connection
         if best is not None and best.streams and len(self._places) > 1:
             self._widen()
         if time.monotonic() > self._resolve_after:
@@ -141,7 +144,7 @@ class Pool:
             self._resolving = None
         known, self._places = self._places, {}
         for address in addresses:
-            self._places[address] = known.pop(address, None) or Place(address)
+            self._places[address] = known.pop(address) if address in known else Place(address)
         for gone in known.values():
             if gone.connection is not None:
                 gone.connection.leave()

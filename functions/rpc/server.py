@@ -7,6 +7,7 @@ import contextlib
 import socket
 from http import HTTPStatus
 from types import TracebackType
+from typing import Self
 
 from grpclib.const import Cardinality, Handler, Status
 from grpclib.exceptions import GRPCError
@@ -33,10 +34,11 @@ class Server:
         self.limits = limits
         self.connections: set[ServerConnection] = set()
         self._app = app
-        self._health = Health({path.split("/")[1] for path in app.methods})
+        services = {path.split("/")[1] for path in app.methods}
+        self._health = Health(services)
         open_to_all = self._health.__mapping__()
         if reflected:
-            open_to_all |= reflection.methods(app.methods)
+            open_to_all |= reflection.methods({*services, health.NAME})
         self._methods = {path.encode(): (handler, False) for path, handler in app.methods.items()}
         self._methods |= {path.encode(): (handler, True) for path, handler in open_to_all.items()}
         self._budget = Budget(limits.arriving_bytes_max)
@@ -44,31 +46,30 @@ class Server:
         self._listening: asyncio.AbstractServer | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def start(
-        self, host: str | None = None, port: int | None = None, *, sock: socket.socket | None = None
-    ) -> None:
-        """Listen there, or on a socket that somebody opened."""
+    async def start(self, listening: socket.socket) -> None:
+        """Take the connections that come to this socket."""
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(
-            lambda: ServerConnection(self), host, port, sock=sock, backlog=_BACKLOG
-        )
+        self._listening = await loop.create_server(lambda: ServerConnection(self), sock=listening, backlog=_BACKLOG)
 
     def called(self, connection: ServerConnection, stream_id: int, fields: Headers) -> ServerStream | None:
         """A call arrived: a stream whose handler may run; None where it is answered already."""
         found = dict(fields)
         if found.get(b":method") != b"POST":
-            return _not_grpc(connection, stream_id, HTTPStatus.METHOD_NOT_ALLOWED)
+            _answer_http(connection, stream_id, HTTPStatus.METHOD_NOT_ALLOWED)
+            return None
         if found.get(b"content-type", b"").partition(b";")[0] not in _CONTENT_TYPES:
-            return _not_grpc(connection, stream_id, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            _answer_http(connection, stream_id, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
+            return None
         handler, public = self._methods.get(found.get(b":path", b""), (_NO_METHOD, True))
         stream = ServerStream(handler, fields, answering.begin(found), self._budget)
         stream.attach(connection, stream_id)
         connection.running.add(stream)
+        if handler is _NO_METHOD:
+            stream.stop(_NOT_HERE)
+            return None
         try:
-            if handler is _NO_METHOD:
-                raise GRPCError(Status.UNIMPLEMENTED, "There is no such method here.")
             stream.messages.wbits = answering.admit(
-                stream.call, handler, fields, found, None if public else self._token_settings()
+                stream.call, fields, found, None if public else self._token_settings()
             )
         except Refusal as refusal:
             stream.stop(statuses.of_refusal(refusal))
@@ -121,7 +122,7 @@ class Server:
                 while self.connections:
                     await asyncio.sleep(0.005)
 
-    async def __aenter__(self) -> Server:
+    async def __aenter__(self) -> Self:
         """Until the end of the block."""
         return self
 
@@ -136,11 +137,11 @@ async def _no_method(_: object) -> None:
     """Never called."""
 
 
+_NOT_HERE = GRPCError(Status.UNIMPLEMENTED, "There is no such method here.")
 _NO_METHOD = Handler(_no_method, Cardinality.UNARY_UNARY, object, object)
 
 
-def _not_grpc(connection: ServerConnection, stream_id: int, status: HTTPStatus) -> None:
+def _answer_http(connection: ServerConnection, stream_id: int, status: HTTPStatus) -> None:
     """Answer what is no gRPC as HTTP has it."""
-    block = literal(b":status", b"%d" % status)
-    last = frames.END_HEADERS | frames.END_STREAM
-    connection.transport.write(frames.frame(frames.HEADERS, last, stream_id, block) + frames.reset(stream_id, 0))
+    head = connection.headers(stream_id, literal(b":status", b"%d" % status), end=True)
+    connection.write(head + frames.reset(stream_id, 0))

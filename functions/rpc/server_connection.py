@@ -55,7 +55,7 @@ class ServerConnection(Connection):
             return
         if len(self.running) >= self.limits.streams_max:
             self._count_reset()
-            self.transport.write(frames.reset(stream_id, ErrorCodes.REFUSED_STREAM))
+            self.write(frames.reset(stream_id, ErrorCodes.REFUSED_STREAM))
             return
         stream = self._server.called(self, stream_id, fields)
         if stream is not None and (ended or stream.handler.cardinality.client_streaming):
@@ -107,7 +107,7 @@ class ServerConnection(Connection):
         if self._leaving or self.closed:
             return
         self._leaving = True
-        self.transport.write(frames.goaway(frames.LAST_STREAM, ErrorCodes.NO_ERROR))
+        self.write(frames.goaway(frames.LAST_STREAM, ErrorCodes.NO_ERROR))
         self.ping()
         self._seen = self.loop.call_later(_SEEN_SECONDS, self.ping_answered)
 
@@ -115,14 +115,14 @@ class ServerConnection(Connection):
         """The peer knows that we go."""
         if self._leaving and self._last_taken == frames.LAST_STREAM and not self.closed:
             self._last_taken = self.last_stream
-            self.transport.write(frames.goaway(self.last_stream, ErrorCodes.NO_ERROR))
+            self.write(frames.goaway(self.last_stream, ErrorCodes.NO_ERROR))
             self._leave_if_done()
 
     def _leave_if_done(self) -> None:
         if self._last_taken != frames.LAST_STREAM and not self.running:
             self.close()
 
-    def goaway_received(self, last: int, code: int) -> None:
+    def goaway_received(self, last: int, code: int) -> None:  # noqa: ARG002 - we open no streams.
         """The caller begins no more; its connection is closed by whoever is done first."""
         self._last_taken = self.last_stream
         self._leave_if_done()

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from grpclib.const import Handler, Status
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError
-from grpclib.metadata import Deadline, decode_metadata, encode_bin_value, encode_grpc_message, encode_metadata
+from grpclib.metadata import Deadline, encode_bin_value, encode_grpc_message, encode_metadata
 from h2.errors import ErrorCodes
 from multidict import MultiDict
 
 from functions.correlation import Call
 from functions.rpc import frames
-from functions.rpc.headers import STATUS_200, Headers, block
+from functions.rpc.headers import STATUS_200, Headers, block, metadata_of
 from functions.rpc.messages import Budget
 from functions.rpc.stream import Stream, message_bytes
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 _HEAD = STATUS_200 + block((b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip,deflate"))
 _OK = block((b"grpc-status", b"0"))
-_LAST = frames.END_HEADERS | frames.END_STREAM
 _DETAILS = ProtoStatusDetailsCodec()
 _TOO_LATE = GRPCError(Status.DEADLINE_EXCEEDED, "The deadline has passed.")
 GOING_AWAY = GRPCError(Status.UNAVAILABLE, "The server is going away: try again, it will be another.")
@@ -58,9 +57,7 @@ class ServerStream(Stream):
     def metadata(self) -> MultiDict[Any]:
         """What the caller sent beside its messages."""
         if self._metadata is None:
-            decoded: Any = decode_metadata([(name.decode(), value.decode("latin-1")) for name, value in self.fields])
-            self._metadata = decoded
-            return decoded
+            self._metadata = metadata_of(self.fields)
         return self._metadata
 
     @property
@@ -103,7 +100,7 @@ class ServerStream(Stream):
     async def send_initial_metadata(self, *, metadata: Any = None) -> None:
         """Send the answer's head now; without this it goes out with the first message."""
         self._head += _block_of(metadata)
-        self.connection.transport.write(self._take_head())
+        self.connection.write(self._take_head())
 
     async def send_message(self, message: Any) -> None:
         """Send a message; the only one of a unary answer goes out, with the status, when its handler returns."""
@@ -198,19 +195,19 @@ class ServerStream(Stream):
             self._end(b"", self._head + block(*fields))
 
     def _end(self, before: bytes, trailers: bytes) -> None:
-        last = before + frames.frame(frames.HEADERS, _LAST, self.id, trailers + self._trailers)
+        last = before + self.connection.headers(self.id, trailers + self._trailers, end=True)
         if not self.messages.ended:
             # The caller still sends: what it sends is not needed (RFC 9113, section 8.1).
             last += frames.reset(self.id, ErrorCodes.NO_ERROR)
         self._ended = True
-        self.connection.transport.write(last)
+        self.connection.write(last)
         self.detach()
 
     def _take_head(self) -> bytes:
         if self._head_sent:
             return b""
         self._head_sent = True
-        return frames.frame(frames.HEADERS, frames.END_HEADERS, self.id, self._head)
+        return self.connection.headers(self.id, self._head)
 
 
 def _block_of(metadata: Any) -> bytes:

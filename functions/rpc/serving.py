@@ -30,11 +30,8 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
         asyncio.get_running_loop().add_signal_handler(number, stop)
     async with app.lifespan():
         server = server_of(app, environ)
-        if inherited is None:
-            # As Knative's runtime contract has it: all addresses, $PORT.
-            await server.start("0.0.0.0", int(environ.get("PORT", "8080")))  # noqa: S104
-        else:
-            await server.start(sock=inherited)
+        # As Knative's runtime contract has it: all addresses, $PORT.
+        await server.start(inherited or socket.create_server(("0.0.0.0", int(environ.get("PORT", "8080")))))  # noqa: S104
         await asked.wait()
         stopping = asyncio.create_task(server.stop())
         hurry = asyncio.create_task(again.wait())

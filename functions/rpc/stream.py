@@ -71,7 +71,7 @@ class Stream:
     def _give_back(self, size: int) -> None:
         self.credit += size
         if self.credit >= self.connection.limits.stream_window // 4 and not self.messages.ended:
-            self.connection.transport.write(frames.window_update(self.id, self.credit))
+            self.connection.write(frames.window_update(self.id, self.credit))
             self.credit = 0
 
     def wake_reader(self) -> None:
@@ -126,13 +126,13 @@ class Stream:
     async def send(self, head: bytes, payload: bytes, *, end: bool = False) -> None:
         """Send *head*, frames without flow control, and a message; waits while the peer has no room."""
         if self.fits(payload):
-            self.connection.transport.write(head + self.framed(payload, end=end))
+            self.connection.write(head + self.framed(payload, end=end))
             self._sent += 1
             if self._sent % _TURN == 0:
                 await asyncio.sleep(0)
             return
         if head:
-            self.connection.transport.write(head)
+            self.connection.write(head)
         await self._send_in_parts(b"\0" + len(payload).to_bytes(4) + payload, end=end)
 
     async def _send_in_parts(self, data: bytes, *, end: bool) -> None:
@@ -145,7 +145,7 @@ class Stream:
             flags = frames.END_STREAM if end and at + room == size else 0
             self.send_window -= room
             connection.send_window -= room
-            connection.transport.write(frames.frame(frames.DATA, flags, self.id, data[at : at + room]))
+            connection.write(frames.frame(frames.DATA, flags, self.id, data[at : at + room]))
             at += room
 
     async def _room(self) -> None:

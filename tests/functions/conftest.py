@@ -122,7 +122,7 @@ async def serve_rpc(environment: Environment) -> AsyncIterator[ServeRpc]:
             await stack.enter_async_context(app.lifespan())
             server = await stack.enter_async_context(server_of(app, os.environ))
             listener = socket.create_server(("127.0.0.1", 0))
-            await server.start(sock=listener)
+            await server.start(listener)
             port = listener.getsockname()[1]
             channel = await stack.enter_async_context(Channel(f"http://127.0.0.1:{port}"))
             return ServedRpc(channel, port, app, url)
