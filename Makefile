@@ -27,7 +27,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest
 
-check: setup ## format, lint, types, import contracts, generated files, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -7,14 +7,15 @@ Refusal
 │   ├── Forbidden              403
 │   ├── NotFound               404  also where something is there but not the caller's
 │   ├── Conflict               409
+│   │   ├── AlreadyThere       409  what was to be made, or its name, is there
 │   │   └── StillRunning       409  the first call with this key has not ended: try again
 │   ├── PreconditionFailed     412
 │   ├── UnsupportedMediaType   415
 │   └── Unprocessable          422  names the fields
 └── Unavailable                503  may pass: try again after so many seconds
 
-Over HTTP each is a problem document (RFC 9457). An event that is Rejected is recorded as refused and not retried; one
-that is Unavailable is delivered again by the Broker.
+Over HTTP each is a problem document (RFC 9457), over gRPC a status with details (functions/rpc/statuses.py). An event
+that is Rejected is recorded as refused and not retried; one that is Unavailable is delivered again by the Broker.
 """
 
 from __future__ import annotations
@@ -91,6 +92,10 @@ class Conflict(Rejected):
 
     status = 409
     title = "Conflict"
+
+
+class AlreadyThere(Conflict):
+    """This is already there."""
 
 
 class StillRunning(Conflict):

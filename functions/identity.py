@@ -101,18 +101,30 @@ def _key_set(keys: str) -> KeySet:
     return KeySet.import_key_set(json.loads(keys))
 
 
+def of_authorization(value: str) -> Identity:
+    """The caller that a value of `authorization` (RFC 6750, section 2.1) vouches for; the call remembers it.
+
+    Raises:
+        Unauthenticated: it is no bearer's, or its token is not valid.
+    """
+    scheme, _, token = value.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    identity = verify(token, TokenSettings.from_environment())
+    call = correlation.current()
+    call.log["caller"] = identity.username
+    call.token, call.identity = token, identity
+    return identity
+
+
 def caller(request: Request) -> Identity:
     """The caller of a request.
 
     Raises:
         Unauthenticated: 401.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated
-    identity = verify(token.strip(), TokenSettings.from_environment())
-    correlation.current().log["caller"] = identity.username
-    return identity
+    return of_authorization(request.headers.get("authorization", ""))
 
 
 Caller = Annotated[Identity, Depends(caller)]

@@ -13,6 +13,7 @@ import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
+import functions.rpc.serving
 import functions.serve
 from functions.operations import known, load
 

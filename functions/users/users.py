@@ -7,7 +7,7 @@ import re
 from eventing.queries import Queries
 from eventing.transaction import Transaction
 from functions.database import Database
-from functions.errors import Conflict, NotFound
+from functions.errors import AlreadyThere, NotFound
 from functions.identity import USERNAME, Identity
 from functions.users.user import User
 
@@ -19,7 +19,7 @@ class UnknownUser(NotFound):
     """There is no such user."""
 
 
-class NameTaken(Conflict):
+class NameTaken(AlreadyThere):
     """This username is taken."""
 
 
