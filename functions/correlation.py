@@ -19,11 +19,15 @@ class Cause:
 
 @dataclass
 class Call:
-    """One call of a function: its cause, and the events that its committed transactions recorded."""
+    """One call of a function: its cause, and the events that its committed transactions recorded.
+
+    `deadline` is the time.monotonic() at which nobody waits for its answer any more; None outside a call.
+    """
 
     cause: Cause = field(default_factory=Cause)
     recorded: list[Event] = field(default_factory=list)
     log: dict[str, object] = field(default_factory=dict)
+    deadline: float | None = None
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)
