@@ -30,7 +30,8 @@ from functions.bodies import field_errors
 from functions.correlation import Call, Cause
 from functions.database import Database, DatabaseSettings
 from functions.errors import Rejected
-from functions.events import REFUSED, Payload
+from functions.events import REFUSED
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024

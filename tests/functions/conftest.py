@@ -17,7 +17,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from eventing.event import Event, new_id, to_binary
-from functions.events import Payload
+from functions.payload import Payload
 
 KEY = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, private=True, auto_kid=True)
 
