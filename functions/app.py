@@ -28,8 +28,9 @@ from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
 from functions.database import Database
 from functions.deadlines import DeadlineSettings
 from functions.errors import BadRequest, Rejected
-from functions.events import REFUSED, Payload
+from functions.events import REFUSED
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
