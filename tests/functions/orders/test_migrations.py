@@ -1,4 +1,4 @@
-"""An upgrade over old data: the statuses that orders went through before anybody kept them can be watched afterwards."""
+"""An upgrade over old data: statuses from before anybody kept them can be watched."""
 
 from __future__ import annotations
 
