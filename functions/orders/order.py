@@ -35,17 +35,17 @@ class IllegalMove(Conflict):
 
 @dataclass(frozen=True)
 class Step:
-    """One status that an order came to: which version of it that was, and when."""
+    """One status that an order came to: its first, its second or a later one, and when."""
 
     order_id: UUID
-    version: int
+    place: int
     status: str
     at: datetime
 
     @classmethod
     def from_row(cls, row: asyncpg.Record) -> Step:
         """The only door from the database."""
-        return cls(row["order_id"], row["version"], row["status"], row["at"])
+        return cls(row["order_id"], row["place"], row["status"], row["at"])
 
     @property
     def is_settled(self) -> bool:

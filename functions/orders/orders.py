@@ -84,8 +84,8 @@ async def statuses(database: Database, order_id: UUID) -> list[Step]:
 
 
 async def news(database: Database, seen: Sequence[tuple[UUID, int]]) -> list[Step]:
-    """What several orders, each at a version, came to after it; each order's in order."""
-    rows = await database.fetch(_queries["news"], [one for one, _ in seen], [version for _, version in seen])
+    """What several orders came to after the place that was seen of each; each order's in order."""
+    rows = await database.fetch(_queries["news"], [one for one, _ in seen], [place for _, place in seen])
     return [Step.from_row(row) for row in rows]
 
 

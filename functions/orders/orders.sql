@@ -25,10 +25,9 @@ ORDER BY id DESC
 LIMIT $3
 
 -- name: statuses
-SELECT order_id, version, status, at FROM order_statuses WHERE order_id = $1 ORDER BY version
+SELECT * FROM order_statuses WHERE order_id = $1 ORDER BY place
 
 -- name: news
-SELECT now.order_id, now.version, now.status, now.at
-FROM unnest($1::uuid[], $2::integer[]) AS seen (id, version)
-JOIN order_statuses AS now ON now.order_id = seen.id AND now.version > seen.version
-ORDER BY now.order_id, now.version
+SELECT now.* FROM unnest($1::uuid[], $2::integer[]) AS seen (id, place)
+JOIN order_statuses AS now ON now.order_id = seen.id AND now.place > seen.place
+ORDER BY now.order_id, now.place

@@ -19,7 +19,7 @@ async def test_only_what_is_placed_and_old_expires(serve: Any) -> None:
         await served.client.post("/orders/", json=ORDER, headers=bearer("ada"))
     await served.sql("UPDATE orders SET created_at = now() - interval '20 minutes' RETURNING 1")
     await served.sql(
-        "UPDATE orders SET status = 'confirmed', version = 2 WHERE id = (SELECT min(id::text)::uuid FROM orders) RETURNING 1"
+        "UPDATE orders SET status = 'confirmed' WHERE id = (SELECT min(id::text)::uuid FROM orders) RETURNING 1"
     )
     await served.client.post("/orders/", json=ORDER, headers=bearer("ada"))
     expire = await serve("orders.expire")
