@@ -22,20 +22,22 @@ from eventing import inbox, outbox, strictjson
 from eventing.event import Event, new_id, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.inbox import EventReused
-from functions import correlation, problems
+from functions import correlation, deadlines, problems
 from functions.bodies import field_errors
 from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
 from functions.database import Database
-from functions.errors import Rejected
-from functions.events import REFUSED, Payload
+from functions.deadlines import DeadlineSettings
+from functions.errors import BadRequest, Rejected
+from functions.events import REFUSED
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
 # Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match"})
+_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
 
 EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
@@ -63,6 +65,7 @@ class Operation(FastAPI):
         self.name = name
         self.state.started = False
         self.state.process_started = None
+        self.state.deadlines = DeadlineSettings()
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
         self._any_event: AnyEventHandler | None = None
         self.resources: dict[str, Resource] = {}
@@ -158,8 +161,8 @@ class Operation(FastAPI):
         if scope["type"] != "http" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
+        arrived = time.monotonic()
         call = _begin(scope)
-        began = time.perf_counter()
         cold = self.state.process_started
         self.state.process_started = None
 
@@ -170,13 +173,15 @@ class Operation(FastAPI):
             await send(message)
 
         try:
-            repeated = _repeated_header(scope)
-            if repeated is not None:
-                await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
-                return
-            await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+            try:
+                _require_once(scope)
+                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            except BadRequest as error:
+                await problems.of_refusal(error)(scope, receive, answer)
+            else:
+                await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
         finally:
-            _note(scope, call, began, cold)
+            _note(scope, call, time.monotonic() - arrived, cold)
             await publish(self, call)
 
 
@@ -215,16 +220,23 @@ def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
 
 
-def _repeated_header(scope: MutableMapping[str, Any]) -> str | None:
+def _require_once(scope: MutableMapping[str, Any]) -> None:
+    """Refuse a header that decides something and came twice.
+
+    Raises:
+        BadRequest: with its name.
+    """
     names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    return next((name.decode() for name in names if names.count(name) > 1), None)
+    repeated = next((name.decode() for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise BadRequest(f"The header {repeated} came twice.")
 
 
-def _note(scope: Scope, call: Call, began: float, cold: float | None) -> None:
+def _note(scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
     fields = {
         "method": scope["method"],
         "path": scope["path"],
-        "duration_ms": round((time.perf_counter() - began) * 1000, 1),
+        "duration_ms": round(seconds * 1000, 1),
         "start": "warm" if cold is None else "cold",
         "correlation_id": call.cause.correlation_id,
         **call.log,

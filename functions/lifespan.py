@@ -13,6 +13,7 @@ from eventing.publisher import Publisher
 from functions import secrets
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
+from functions.deadlines import DeadlineSettings
 
 _log = logging.getLogger("functions")
 Resource = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
@@ -48,6 +49,7 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     database = None if url is None else Database(DatabaseSettings(url))
     publisher = Publisher.from_environment(os.environ)
     app.state.database, app.state.publisher = database, publisher
+    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
     async with contextlib.AsyncExitStack() as stack:
         if database is not None:
             await database.open()

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eventing.filters import compile_filters
-from functions.events import EventRefused, Payload
+from functions.catalogue import payloads
 from functions.operations import known
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
@@ -22,18 +22,6 @@ READ_BY_NOBODY = {
     "orders.rejected.v1": "for other teams: telling the buyer",
     "payments.refunded.v1": "for other teams: telling the buyer",
 }
-
-
-def catalogue() -> dict[str, type[Payload]]:
-    """Every event class by its type."""
-    found: dict[str, type[Payload]] = {}
-    waiting = list(Payload.__subclasses__())
-    while waiting:
-        one = waiting.pop()
-        waiting += one.__subclasses__()
-        if one is not EventRefused:
-            found[one.TYPE] = one
-    return found
 
 
 def problems() -> Iterator[str]:
@@ -65,7 +53,7 @@ def _operations(platform: Platform) -> Iterator[str]:
 
 def _events(platform: Platform) -> Iterator[str]:
     """Every Trigger wants an event that there is; every event has a reader, or is listed as having none."""
-    types = catalogue()
+    types = payloads()
     matches = [(trigger.name, compile_filters(trigger.body["spec"])) for trigger in platform.triggers]
     for name, wants in matches:
         if not any(wants({"type": one}) for one in types):

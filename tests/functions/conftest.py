@@ -18,7 +18,7 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from eventing.event import Event, new_id, to_binary
-from functions.events import Payload
+from functions.payload import Payload
 from functions.rpc.channel import Channel
 from functions.rpc.serving import server_of
 from knative.runtime import postgres
