@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from functions import correlation
+from functions import deadlines
 from functions.errors import Forbidden, Unavailable
+
+_REMEMBERED_SECONDS = 60.0
 
 
 class MayNotBuy(Forbidden):
@@ -38,6 +40,20 @@ class Buyers(Protocol):
         """
 
 
+class Remembered:
+    """Remembers for a minute who was found to be allowed to buy: a stream asks once for many orders of one buyer."""
+
+    def __init__(self, verify: Callable[[str], Awaitable[None]], now: Callable[[], float] = time.monotonic) -> None:
+        self._verify, self._now = verify, now
+        self._until: dict[str, float] = {}
+
+    async def verify(self, username: str) -> None:
+        """As `Buyers` has it."""
+        if self._now() >= self._until.get(username, 0.0):
+            await self._verify(username)
+            self._until[username] = self._now() + _REMEMBERED_SECONDS
+
+
 @dataclass(frozen=True)
 class BuyersSettings:
     """Where users are asked, and how long an answer is waited for."""
@@ -59,10 +75,13 @@ class BuyersSettings:
         )
 
     def until(self) -> float:
-        """Until when the call that is being answered can wait for this, as a value of `time.monotonic()`."""
-        deadline = correlation.current().deadline
-        own = time.monotonic() + self.timeout_seconds
-        return own if deadline is None else min(own, deadline)
+        """Until when the call that is being answered can wait for this, as a value of `time.monotonic()`.
+
+        Raises:
+            DeadlineExceeded: not at all.
+        """
+        left = deadlines.seconds_left()
+        return time.monotonic() + (self.timeout_seconds if left is None else min(self.timeout_seconds, left))
 
 
 def seconds_left(until: float) -> float:

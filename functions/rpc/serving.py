@@ -33,6 +33,7 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
         else:
             await server.start(sock=inherited)
         await stop.wait()
+        app.draining.set()
         server.close()
         await server.wait_closed()
 

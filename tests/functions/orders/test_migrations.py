@@ -20,7 +20,7 @@ FROM (VALUES ('placed', 1), ('rejected', 2), ('cancelled', 2), ('cancelled', 3))
 
 
 async def test_old_orders_have_a_history(postgres_server: postgres.Postgres, tmp_path: Path) -> None:
-    """From placed to where they are; and what becomes of them afterwards goes on, also where somebody mends one by hand."""
+    """From placed to where they are; what becomes of them goes on from there, also where one is mended by hand."""
     url = postgres_server.url("test_statuses")
 
     def migrate(folder: Path) -> None:
