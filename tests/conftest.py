@@ -107,7 +107,7 @@ def database_url(
 _numbers = count()
 
 
-def sql(server: postgres.Postgres, statement: str) -> None:
+def sql(server: postgres.Postgres, statement: str, database: str = "postgres") -> None:
     """Run one statement as superuser, outside any event loop."""
     subprocess.run(
         [
@@ -117,7 +117,7 @@ def sql(server: postgres.Postgres, statement: str) -> None:
             "--set=ON_ERROR_STOP=1",
             "--command",
             statement,
-            server.url(),
+            server.url(database),
         ],
         check=True,
         capture_output=True,

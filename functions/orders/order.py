@@ -34,6 +34,26 @@ class IllegalMove(Conflict):
 
 
 @dataclass(frozen=True)
+class Step:
+    """One status that an order came to: its first, its second or a later one, and when."""
+
+    order_id: UUID
+    place: int
+    status: str
+    at: datetime
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Step:
+        """The only door from the database."""
+        return cls(row["order_id"], row["place"], row["status"], row["at"])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the order was decided with it; a confirmed one may still be cancelled."""
+        return self.status != "placed"
+
+
+@dataclass(frozen=True)
 class Order:
     """One order, as it is in the database."""
 

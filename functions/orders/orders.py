@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
@@ -10,7 +11,7 @@ from eventing.transaction import Transaction
 from functions.database import Database
 from functions.errors import NotFound, Rejected
 from functions.identity import Identity
-from functions.orders.order import Order
+from functions.orders.order import Order, Step
 
 _queries = Queries.beside(__file__)
 
@@ -19,19 +20,19 @@ class UnknownOrder(NotFound):
     """There is no such order."""
 
 
-async def insert(transaction: Transaction, order: Order) -> None:
-    """Write a new order."""
+async def insert(transaction: Transaction, placed: Sequence[Order]) -> None:
+    """Write new orders."""
     await transaction.execute(
         _queries["insert"],
-        order.id,
-        order.username,
-        order.money.minor,
-        order.money.currency,
-        order.payment_token,
-        order.status,
-        order.version,
-        order.created_at,
-        order.updated_at,
+        [order.id for order in placed],
+        [order.username for order in placed],
+        [order.money.minor for order in placed],
+        [order.money.currency for order in placed],
+        [order.payment_token for order in placed],
+        [order.status for order in placed],
+        [order.version for order in placed],
+        [order.created_at for order in placed],
+        [order.updated_at for order in placed],
     )
 
 
@@ -75,6 +76,17 @@ async def page(database: Database, username: str | None, before: str | None, lim
     """Orders, the newest first: of one user or of all, older than the order *before*."""
     rows = await database.fetch(_queries["list"], username, None if before is None else _uuid(before), limit)
     return [Order.from_row(row) for row in rows]
+
+
+async def statuses(database: Database, order_id: UUID) -> list[Step]:
+    """Every status that an order came to, the first one first."""
+    return [Step.from_row(row) for row in await database.fetch(_queries["statuses"], order_id)]
+
+
+async def news(database: Database, seen: Sequence[tuple[UUID, int]]) -> list[Step]:
+    """What several orders came to after the place that was seen of each; each order's in order."""
+    rows = await database.fetch(_queries["news"], [one for one, _ in seen], [place for _, place in seen])
+    return [Step.from_row(row) for row in rows]
 
 
 def _uuid(order_id: str) -> UUID:

@@ -36,6 +36,7 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
         else:
             await server.start(sock=inherited)
         await asked.wait()
+        app.draining.set()
         stopping = asyncio.create_task(server.stop())
         hurry = asyncio.create_task(again.wait())
         await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)

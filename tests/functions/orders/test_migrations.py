@@ -1,4 +1,4 @@
-"""An upgrade over old data: the statuses that orders went through before anybody kept them can be watched afterwards."""
+"""An upgrade over old data: statuses from before anybody kept them can be watched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FROM (VALUES ('placed', 1), ('rejected', 2), ('cancelled', 2), ('cancelled', 3))
 
 
 async def test_old_orders_have_a_history(postgres_server: postgres.Postgres, tmp_path: Path) -> None:
-    """From placed to where they are; and one that an older function saves afterwards goes on."""
+    """From placed to where they are; what becomes of them goes on from there, also where one is mended by hand."""
     url = postgres_server.url("test_statuses")
 
     def migrate(folder: Path) -> None:
@@ -33,9 +33,9 @@ async def test_old_orders_have_a_history(postgres_server: postgres.Postgres, tmp
     try:
         await connection.execute(OLD)
         migrate(FOLDER)
-        await connection.execute("UPDATE orders SET status = 'expired', version = 2 WHERE status = 'placed'")
+        await connection.execute("UPDATE orders SET status = 'expired' WHERE status = 'placed'")
         rows = await connection.fetch(
-            "SELECT array_agg(format('%s %s', s.version, s.status) ORDER BY s.version) AS history"
+            "SELECT array_agg(format('%s %s', s.place, s.status) ORDER BY s.place) AS history"
             " FROM order_statuses s JOIN orders o ON o.id = s.order_id GROUP BY o.id, o.status, o.version"
         )
     finally:
