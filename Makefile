@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm deploy-check kn-commands protos lock clean
+.PHONY: help setup up test check bench explore storm deploy-check kn-commands generated protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -52,6 +52,9 @@ deploy-check: setup ## what the cluster lacks for knative/overlays/$OVERLAY (nat
 
 kn-commands: setup ## the `kn service create` line of every Service
 	@$(BIN)/wake render --kn
+
+generated: setup ## write what is generated from code: event schemas and catalogue, EventTypes, diagrams, plain YAML
+	@$(BIN)/python -m tests.checks.generated --write
 
 protos: setup ## generate the gRPC stubs from protos/**/*.proto
 	@$(BIN)/python -m tests.checks.protos --write

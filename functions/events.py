@@ -1,8 +1,8 @@
 """The catalogue: every event that crosses an area, its name and payload, written once.
 
 A name (`orders.placed.v1`) outlives the class. Within a version fields are only added, with a default, and nothing gets
-narrower; consumers ignore those they do not know. `make events` writes from this file the schemas (functions/schemas),
-the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
+narrower; consumers ignore those they do not know. `make generated` writes from this file the schemas
+(functions/schemas), the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
 """
 
 from __future__ import annotations
