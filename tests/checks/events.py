@@ -17,7 +17,7 @@ from typing import Any
 from functions.catalogue import payloads, schema
 from knative.runtime.manifests import load
 from tests.checks import samples
-from tests.checks.compatibility import Break, Schema, breaks
+from tests.checks.compatibility import Schema, breaks
 from tests.checks.manifests import OVERLAY
 from tests.checks.traffic import Reader, readers
 
@@ -43,18 +43,19 @@ def incompatible(
 ) -> Iterator[str]:
     """Every change that breaks somebody: what, which Triggers and functions, and what to do instead. Pure."""
     for name, before in released.items():
-        for one in breaks(before, now.get(name)):
-            yield f"{name}: {one}."
-            yield from (f"  {line}" for line in _broken(name, one, read.get(name, ())))
+        found = breaks(before, now.get(name))
+        yield from (f"{name}: {one}." for one in found)
+        for harm in dict.fromkeys(one.harms for one in found):
+            yield from (f"  {line}" for line in _broken(name, harm, read.get(name, ())))
+        if found:
             yield f"  {_INSTEAD.format(type=name, next=_next(name))}"
 
 
-def _broken(name: str, what: Break, read: Sequence[Reader]) -> Iterator[str]:
+def _broken(name: str, harm: str, read: Sequence[Reader]) -> Iterator[str]:
     """Whom it breaks, one sentence each."""
     parsing = [one for one in read if one.parses]
     for one in parsing:
-        harm = _HARM[what.harms].format(function=one.function, type=name)
-        yield f"The Trigger {one.trigger} breaks: {harm}."
+        yield f"The Trigger {one.trigger} breaks: {_HARM[harm].format(function=one.function, type=name)}."
     if not parsing:
         yield f"No function here parses {name}, but other teams may, as it was released."
 
@@ -90,11 +91,13 @@ def due() -> Iterator[str]:
 def _of_samples() -> Iterator[str]:
     known, read = payloads(), readers(load(OVERLAY))
     yield from (f"{name} has no samples in tests/samples/events: make generated" for name in samples.missing())
+    refused: dict[tuple[str, str], list[str]] = {}
     for file in samples.stored():
-        reason = samples.problem(file, known)
-        if reason is not None:
-            by = ", ".join(f"{one.function} (Trigger {one.trigger})" for one in read.get(file.parent.name, ()))
-            yield f"tests/samples/events/{file.parent.name}/{file.name} {reason}. It would reach {by or 'nobody here'}."
+        if (reason := samples.problem(file, known)) is not None:
+            refused.setdefault((file.parent.name, reason), []).append(file.name)
+    for (name, reason), files in refused.items():
+        by = ", ".join(f"{one.function} (Trigger {one.trigger})" for one in read.get(name, ()))
+        yield f"tests/samples/events/{name}: {', '.join(files)}: {reason}. It would reach {by or 'nobody here'}."
 
 
 def release() -> None:

@@ -57,23 +57,34 @@ GENERATED: Mapping[str, Callable[[], str]] = {
 
 def main() -> None:
     """Write, or compare; exits with 1 where they differ."""
-    differs = []
-    if "--write" in sys.argv:
+    try:
+        found = differing(write="--write" in sys.argv)
+    except samples.NoExample as error:
+        sys.exit(str(error))
+    if found:
+        sys.exit(f"{', '.join(found)} is not as the code says: make generated")
+    if strays := list(catalogue.strays()):
+        sys.exit(f"{', '.join(strays)} is of no event in functions/events.py: put the event back, or delete the file")
+    print("What is generated is as the code says.")
+
+
+def differing(*, write: bool) -> list[str]:
+    """The files that are not as the code says; none after they were written.
+
+    Raises:
+        NoExample: a new event has a field without one.
+    """
+    if write:
         samples.write_first()
-    if missing := samples.missing():
-        sys.exit(f"{', '.join(missing)} has no samples in tests/samples/events: make generated")
-    for name, generate in GENERATED.items():
+    differs = [f"tests/samples/events/{name}" for name in samples.missing()]
+    for name, generate in GENERATED.items() if not differs else ():
         file, text = ROOT / name, generate()
-        if "--write" in sys.argv:
+        if write:
             file.parent.mkdir(exist_ok=True)
             file.write_text(text)
         if not file.exists() or file.read_text() != text:
             differs.append(name)
-    if differs:
-        sys.exit(f"{', '.join(differs)} is not as the code says: make generated")
-    if strays := list(catalogue.strays()):
-        sys.exit(f"{', '.join(strays)} is of no event in functions/events.py: put the event back, or delete the file")
-    print("What is generated is as the code says.")
+    return differs
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from eventing import strictjson
 from eventing.event import Event, new_id, to_json
 from eventing.gate import NotAnEvent, from_json
+from functions.bodies import field_errors
 from functions.catalogue import payloads, schema
 from functions.events import ORDER
 from functions.payload import Payload
@@ -23,6 +24,10 @@ from functions.payload import Payload
 ROOT = Path(__file__).parent.parent.parent
 FOLDER = ROOT / "tests/samples/events"
 _DEPTH_MAX = 64
+
+
+class NoExample(Exception):
+    """A field of a new event has no example to make a sample of; the message says which."""
 
 
 def stored() -> list[Path]:
@@ -43,8 +48,10 @@ def problem(file: Path, known: dict[str, type[Payload]]) -> str | None:
         return f"is of type {event.type}, and lies in another's folder"
     try:
         taken = payload.model_validate(data(event))
-    except (strictjson.InvalidJson, ValidationError) as error:
-        return f"is refused: {' '.join(str(error).split())}"
+    except strictjson.InvalidJson as error:
+        return f"is refused: {error}"
+    except ValidationError as error:
+        return f"is refused: {', '.join(f'{one.field}: {one.message}' for one in field_errors(error))}"
     return _contradiction(event, taken)
 
 
@@ -72,12 +79,12 @@ def first(payload: type[Payload]) -> Iterator[tuple[str, str]]:
     """Samples of a new event, by name: as it is emitted, the least of it, and as a later version may send it.
 
     Raises:
-        ValueError: a field has no example.
+        NoExample: a field has none.
     """
     fields = payload.model_fields
     for name, one in fields.items():
         if not one.examples:
-            raise ValueError(f"{payload.TYPE} has no example of {name}: Field(examples=[...])")
+            raise NoExample(f"{payload.TYPE} has no example of {name}: Field(examples=[...])")
     whole = payload.model_validate({name: (one.examples or [])[0] for name, one in fields.items()}).to_event()
     attributes: dict[str, Any] = json.loads(to_json(whole))
     required = {name: one for name, one in attributes["data"].items() if fields[name].is_required()}
@@ -99,8 +106,13 @@ def missing() -> list[str]:
 
 
 def write_first() -> None:
-    """Give every event that has no samples its first ones."""
+    """Give every event that has no samples its first ones.
+
+    Raises:
+        NoExample: a field has none.
+    """
     for name in missing():
+        made = dict(first(payloads()[name]))
         (FOLDER / name).mkdir(parents=True, exist_ok=True)
-        for kind, text in first(payloads()[name]):
+        for kind, text in made.items():
             (FOLDER / name / f"{kind}.json").write_text(text)
