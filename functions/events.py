@@ -1,8 +1,8 @@
 """The catalogue: every event that crosses an area, its name and payload, written once.
 
 A name (`orders.placed.v1`) outlives the class. Within a version fields are only added, with a default, and nothing gets
-narrower; consumers ignore those they do not know. `make events` writes from this file the schemas (functions/schemas),
-the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
+narrower; consumers ignore those they do not know. `make generated` writes from this file the schemas
+(functions/schemas), the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from functions.identity import USERNAME
 from functions.money import DECIMAL
 from functions.payload import Payload
 
-_ORDER = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
+# The order of the examples.
+ORDER = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
 OrderId = Annotated[
     str,
     Field(
         pattern="^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
         description="The order: a UUID (version 7 where Wake made it).",
-        examples=[_ORDER],
+        examples=[ORDER],
     ),
 ]
 Username = Annotated[
@@ -134,12 +135,12 @@ class EventRefused(Payload):
     """A function was given an event that it can never handle."""
 
     SUBJECT = "event_id"
-    event_id: Annotated[str, Field(description="The refused event's id.", examples=[_ORDER])]
+    event_id: Annotated[str, Field(description="The refused event's id.", examples=[ORDER])]
     event: Annotated[
         dict[str, Any],
         Field(
             description="The refused event, in the JSON event format (CloudEvents 1.0).",
-            examples=[{"specversion": "1.0", "id": _ORDER, "source": "/wake/orders", "type": "orders.placed.v1"}],
+            examples=[{"specversion": "1.0", "id": ORDER, "source": "/wake/orders", "type": "orders.placed.v1"}],
         ),
     ]
     reason: Reason

@@ -19,6 +19,7 @@ def platform(**annotations: dict[str, str]) -> Platform:
         services={},
         brokers=(),
         triggers=(),
+        event_types=(),
         messaging=(),
         container_sources=(),
         ping_sources=(),
