@@ -25,7 +25,7 @@ from eventing.event import Event, new_id, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.inbox import EventReused
 from eventing.publisher import Publisher
-from functions import correlation, deadlines, problems, secrets
+from functions import cache, correlation, deadlines, problems, secrets
 from functions.bodies import field_errors
 from functions.correlation import Call, Cause
 from functions.database import Database, DatabaseSettings
@@ -227,11 +227,12 @@ async def _lifespan(app: Operation) -> AsyncIterator[None]:
     """
     secrets.require_own(os.environ)
     url = os.environ.get("DATABASE_URL")
-    database = None if url is None else Database(DatabaseSettings(url))
     publisher = Publisher.from_environment(os.environ)
-    app.state.database, app.state.publisher = database, publisher
     app.state.deadlines = DeadlineSettings.from_environment(os.environ)
     async with contextlib.AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(cache.opened(os.environ))
+        database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
+        app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()
             stack.push_async_callback(database.close)

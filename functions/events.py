@@ -43,10 +43,35 @@ class Payload(BaseModel):
         )
 
 
+class Change(Payload):
+    """After this an object is another: who keeps a copy of it forgets it.
+
+    `version` is the object's from now on; 0 in events that were recorded before they had it.
+    """
+
+    version: int = 0
+
+
 class UsersRegistered(Payload):
     """Somebody registered."""
 
     TYPE = "users.registered.v1"
+    SUBJECT = "username"
+    username: str
+
+
+class UsersUpdated(Change):
+    """Somebody's address or password is another; which of them, and what it is, is nobody's to read here."""
+
+    TYPE = "users.updated.v1"
+    SUBJECT = "username"
+    username: str
+
+
+class UsersDeactivated(Change):
+    """Somebody can sign in no more."""
+
+    TYPE = "users.deactivated.v1"
     SUBJECT = "username"
     username: str
 
@@ -62,7 +87,7 @@ class OrdersPlaced(Payload):
     payment_token: str
 
 
-class OrdersConfirmed(Payload):
+class OrdersConfirmed(Change):
     """An order was paid."""
 
     TYPE = "orders.confirmed.v1"
@@ -70,7 +95,7 @@ class OrdersConfirmed(Payload):
     username: str
 
 
-class OrdersRejected(Payload):
+class OrdersRejected(Change):
     """An order will not be paid."""
 
     TYPE = "orders.rejected.v1"
@@ -79,7 +104,7 @@ class OrdersRejected(Payload):
     reason: str
 
 
-class OrdersCancelled(Payload):
+class OrdersCancelled(Change):
     """The buyer took an order back; what was captured for it has to be refunded."""
 
     TYPE = "orders.cancelled.v1"
@@ -89,7 +114,7 @@ class OrdersCancelled(Payload):
     currency: str
 
 
-class OrdersExpired(Payload):
+class OrdersExpired(Change):
     """Nothing was paid in time: the order is not to be had any more, and what is captured for it is refunded."""
 
     TYPE = "orders.expired.v1"

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from eventing.filters import compile_filters
-from functions.events import EventRefused, Payload
+from functions.events import Change, EventRefused, Payload
 from functions.operations import known
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
@@ -18,8 +18,6 @@ OVERLAY = ROOT / "knative/overlays/local"
 # Events that nobody is woken by, and why they are recorded all the same.
 READ_BY_NOBODY = {
     "users.registered.v1": "for other teams: a welcome mail, a customer record",
-    "orders.confirmed.v1": "for other teams: fulfilment begins here",
-    "orders.rejected.v1": "for other teams: telling the buyer",
     "payments.refunded.v1": "for other teams: telling the buyer",
 }
 
@@ -31,7 +29,7 @@ def catalogue() -> dict[str, type[Payload]]:
     while waiting:
         one = waiting.pop()
         waiting += one.__subclasses__()
-        if one is not EventRefused:
+        if one not in {Change, EventRefused}:
             found[one.TYPE] = one
     return found
 
