@@ -46,12 +46,40 @@ PaymentToken = Annotated[
     ),
 ]
 Reason = Annotated[str, Field(description="Why, for people to read.", examples=["card_declined"])]
+Version = Annotated[
+    int,
+    Field(
+        description="The object's version from now on; 0 in events that were recorded before they had it.", examples=[2]
+    ),
+]
+
+
+class Change(Payload):
+    """After this an object is another: who keeps a copy of it forgets it."""
+
+    version: Version = 0
 
 
 class UsersRegistered(Payload):
     """Somebody registered."""
 
     TYPE = "users.registered.v1"
+    SUBJECT = "username"
+    username: Username
+
+
+class UsersUpdated(Change):
+    """Somebody's address or password is another; which of them, and what it is, is nobody's to read here."""
+
+    TYPE = "users.updated.v1"
+    SUBJECT = "username"
+    username: Username
+
+
+class UsersDeactivated(Change):
+    """Somebody can sign in no more."""
+
+    TYPE = "users.deactivated.v1"
     SUBJECT = "username"
     username: Username
 
@@ -67,7 +95,7 @@ class OrdersPlaced(Payload):
     payment_token: PaymentToken
 
 
-class OrdersConfirmed(Payload):
+class OrdersConfirmed(Change):
     """An order was paid."""
 
     TYPE = "orders.confirmed.v1"
@@ -75,7 +103,7 @@ class OrdersConfirmed(Payload):
     username: Username
 
 
-class OrdersRejected(Payload):
+class OrdersRejected(Change):
     """An order will not be paid."""
 
     TYPE = "orders.rejected.v1"
@@ -84,7 +112,7 @@ class OrdersRejected(Payload):
     reason: Reason
 
 
-class OrdersCancelled(Payload):
+class OrdersCancelled(Change):
     """The buyer took an order back; what was captured for it has to be refunded."""
 
     TYPE = "orders.cancelled.v1"
@@ -94,7 +122,7 @@ class OrdersCancelled(Payload):
     currency: Currency
 
 
-class OrdersExpired(Payload):
+class OrdersExpired(Change):
     """Nothing was paid in time: the order is not to be had any more, and what is captured for it is refunded."""
 
     TYPE = "orders.expired.v1"

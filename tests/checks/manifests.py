@@ -19,8 +19,6 @@ OVERLAY = ROOT / "knative/overlays/local"
 # Events that nobody is woken by, and why they are recorded all the same.
 READ_BY_NOBODY = {
     "users.registered.v1": "for other teams: a welcome mail, a customer record",
-    "orders.confirmed.v1": "for other teams: fulfilment begins here",
-    "orders.rejected.v1": "for other teams: telling the buyer",
     "payments.refunded.v1": "for other teams: telling the buyer",
 }
 

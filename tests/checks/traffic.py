@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from eventing.filters import compile_filters
+from functions.app import Operation
 from functions.catalogue import payloads
 from functions.events import REFUSED
 from functions.operations import known, load
@@ -40,7 +41,9 @@ def readers(platform: Platform) -> dict[str, list[Reader]]:
 
 def parsed_by(function: str) -> Mapping[str, type[Payload]]:
     """The payload classes that a function was written for, by type."""
-    return {} if function not in known() else {name: one for name, (one, _) in load(function)._payloads.items()}
+    app = load(function) if function in known() else None
+    # What answers gRPC takes no events.
+    return {name: one for name, (one, _) in app._payloads.items()} if isinstance(app, Operation) else {}
 
 
 def emitters() -> dict[str, list[str]]:

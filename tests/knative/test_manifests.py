@@ -26,8 +26,8 @@ def test_every_function_that_records_events_has_the_broker_as_its_sink() -> None
     """K_SINK comes from the SinkBinding, by label."""
     platform = load(manifests.OVERLAY)
     emitting = {
-        "users-register",
-        *(f"orders-{verb}" for verb in ("place", "cancel", "confirm", "reject", "expire")),
+        *(f"users-{verb}" for verb in ("register", "update", "deactivate", "forget")),
+        *(f"orders-{verb}" for verb in ("place", "cancel", "confirm", "reject", "expire", "forget")),
         *(f"payments-{verb}" for verb in ("charge", "refund", "refund-part", "settle", "webhook")),
         *(f"outbox-{verb}" for verb in ("relay", "sweep")),
     }
