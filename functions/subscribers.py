@@ -118,10 +118,10 @@ class Subscribers:
             said = strictjson.parse(content, depth_max=70) if status == 200 else None
         except (httpx.HTTPError, strictjson.InvalidJson) as error:
             return {"would": "unknown", "reason": str(error) or type(error).__name__, "records": []}
-        if not isinstance(said, dict) or "would" not in said:
-            reason = f"it answered {status}: it knows no dry run"
-            return {"would": "unknown", "reason": reason, "records": []}
-        return said
+        if isinstance(said, dict) and {"would", "records"} <= said.keys():
+            return said
+        answer = " ".join(content[:_REASON_MAX].decode(errors="replace").split())
+        return {"would": "unknown", "reason": f"it answered {status} to a dry run: {answer}", "records": []}
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> tuple[int, Mapping[str, str], bytes]:
         async with self._client.stream("POST", url, content=body, headers=headers) as answer:

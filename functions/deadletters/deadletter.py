@@ -24,6 +24,10 @@ class NotKept(Conflict):
     """The dead letter is not open any more."""
 
 
+class Redriven(NotKept):
+    """The dead letter was redriven, and handled."""
+
+
 @dataclass(frozen=True)
 class Letter:
     """One dead letter, as it is in the database."""
@@ -76,8 +80,10 @@ class Letter:
         Raises:
             NotKept: 409.
         """
-        if self.state != "kept":
-            raise NotKept(f"The dead letter was {self.state}: nothing can be done with it any more.")
+        if self.state == "redriven":
+            raise Redriven
+        if self.state == "discarded":
+            raise NotKept("The dead letter was discarded: nothing is done about it any more.")
         if self.is_being_redriven:
             raise NotKept("The dead letter is being redriven at this moment: try again when that is over.")
 

@@ -13,7 +13,7 @@ from functions import etags
 from functions.app import EVENT_BYTES_MAX, operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
-from functions.deadletters import deadletters
+from functions.deadletters import deadletters, differences
 from functions.deadletters.access import Admin, InPath, Reason
 from functions.deadletters.deadletter import FIXED, content
 from functions.errors import FieldError, Unprocessable
@@ -62,7 +62,10 @@ async def edit(
     caller: Admin,
     database: InDatabase,
 ) -> Response:
-    """Change it; with If-Match only if nobody else has meanwhile (412). The original stays as it came."""
+    """Change it; with If-Match only if nobody else has meanwhile (412). The original stays as it came.
+
+    The answer says how the data breaks the schema of its type now.
+    """
     if asked.content is not None and len(asked.content) > EVENT_BYTES_MAX:
         raise Unprocessable(errors=[FieldError("data", f"an event has at most {EVENT_BYTES_MAX} bytes")])
     async with database.transaction() as transaction:
@@ -71,5 +74,9 @@ async def edit(
         letter.require_open()
         edited = letter.edit(asked.content, asked.attributes)
         await deadletters.save_edit(transaction, letter, edited, caller.username, asked.reason)
-    shown = {**edited.summary(), "edit": None if edited.edited is None else content(edited.edited)}
+    shown = {
+        **edited.summary(),
+        "edit": None if edited.edited is None else content(edited.edited),
+        "schema_differences": differences.from_schema(edited.event),
+    }
     return JSONResponse(shown, headers={"etag": etags.etag(edited.version)})

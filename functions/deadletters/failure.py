@@ -73,7 +73,8 @@ def _undeliverable(event: Event) -> Failure:
         for one in told
     ] or [Attempt(arrived, 1, datetime.now(UTC), destination, code, answer)]
     taken = dict.fromkeys(("knativeerrordest", "knativeerrorcode", "knativeerrordata", attempts.ATTEMPTS))
-    return Failure("undeliverable", event.with_extensions(**taken), destination, made, None)
+    kind = "refused" if event.type.endswith(_REFUSED_SUFFIX) else "undeliverable"
+    return Failure(kind, event.with_extensions(**taken), destination, made, None)
 
 
 def _refused(event: Event) -> Failure | None:

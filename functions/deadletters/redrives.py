@@ -8,7 +8,7 @@ from uuid import UUID
 
 from functions.database import Database
 from functions.deadletters import deadletters
-from functions.deadletters.deadletter import Letter
+from functions.deadletters.deadletter import Letter, Redriven
 from functions.deadletters.failure import REDRIVE, Attempt, readable
 from functions.errors import Conflict, Rejected
 from functions.subscribers import Delivery, Subscribers, of_destination
@@ -20,7 +20,7 @@ class NobodyToSendItTo(Conflict):
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one redrive: `handled`, `refused`, `failed`, or `skipped` (it was not sent)."""
+    """What became of one redrive: `handled`, `refused`, `failed`; or it was not sent: `already` done, or `skipped`."""
 
     id: UUID
     outcome: str
@@ -51,6 +51,8 @@ async def redrive(database: Database, subscribers: Subscribers, letter_id: UUID,
     """
     try:
         letter, destination, redrive_id = await _begin(database, subscribers, letter_id, who)
+    except Redriven as reason:
+        return Result(letter_id, "already", str(reason))
     except Rejected as reason:
         return Result(letter_id, "skipped", str(reason))
     done = await subscribers.deliver(destination, letter.event.with_extensions(**{REDRIVE: str(redrive_id)}))

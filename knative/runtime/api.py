@@ -43,7 +43,7 @@ class Client:
         if not where.hostname:
             raise ApiFailed(f"{url} is no URL such as https://shop.example.com")
         self._connection = kind(str(where.hostname), where.port, timeout=_PATIENCE_SECONDS)
-        self._prefix = where.path.rstrip("/")
+        self._url, self._prefix = url, where.path.rstrip("/")
         self.token = ""
 
     def call(self, method: str, path: str, body: Mapping[str, Any] | str | None = None, if_match: str = "") -> Answer:
@@ -62,7 +62,7 @@ class Client:
             content = response.read()
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise ApiFailed(f"{method} {path}: {error or type(error).__name__}") from error
+            raise ApiFailed(f"{self._url} does not answer {method} {path}: {error or type(error).__name__}") from error
         duration_ms = (time.perf_counter() - began) * 1000
         try:
             parsed = json.loads(content) if content else {}

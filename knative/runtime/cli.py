@@ -91,6 +91,17 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="a function's name, as `wake ps` lists it, or a part's")
     one.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     one.add_argument("-n", "--lines", type=int, default=100, help="how many of the last lines (100)")
+    _about_events(add)
+    one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
+    one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
+    one = add("crash", _crash, "kill a function's process (SIGKILL), to see that nothing is lost")
+    one.add_argument("name", help="a function that is awake")
+    one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
+    one.add_argument("--url", help="another installation's API (default: the running one here)")
+    return parser
+
+
+def _about_events(add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]) -> None:
     one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
     one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
     one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
@@ -101,15 +112,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
     one = add("deadletters", _deadletters, "list events that could not be handled; show, edit, redrive or discard them")
     workbench.deadletters(one)
+    workbench.replay(add("replay", _replay, "send stored events to one Trigger again, under the same ids"))
     one = add("republish", _republish, "send again what the outboxes published since a time, under the same ids")
     one.add_argument("--since", required=True, help="RFC 3339, or a span such as 90m, 2h, 3d")
-    one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
-    one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
-    one = add("crash", _crash, "kill a function's process (SIGKILL), to see that nothing is lost")
-    one.add_argument("name", help="a function that is awake")
-    one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
-    one.add_argument("--url", help="another installation's API (default: the running one here)")
-    return parser
 
 
 def _manifests(parser: argparse.ArgumentParser) -> None:
@@ -330,13 +335,25 @@ def _send(options: argparse.Namespace) -> int:
 
 
 def _deadletters(options: argparse.Namespace) -> int:
-    from knative.runtime.api import ApiFailed, admin  # noqa: PLC0415
     from knative.runtime.deadletters import WORK  # noqa: PLC0415
+
+    return _as_admin(WORK[options.work], options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from knative.runtime.replay import replay  # noqa: PLC0415
+
+    return _as_admin(replay, options)
+
+
+def _as_admin(work: Callable[[Any, argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Do what an admin may, here or at --url; answers the exit code."""
+    from knative.runtime.api import ApiFailed, admin  # noqa: PLC0415
 
     state = State(options.state)
     try:
         here = "" if options.url else _running(state)["url"]
-        return WORK[options.work](admin(state, here, options.url, options.token_file), options)
+        return work(admin(state, here, options.url, options.token_file), options)
     except ApiFailed as error:
         raise Refused(str(error)) from error
 

@@ -211,6 +211,7 @@ def _edit(api: Admin, options: argparse.Namespace) -> int:
     else:
         attributes = body["edit"]["attributes"]
         print(f"Edited: a redrive sends it with the new id {attributes['id']}; causationid is the original's.")
+        print("\n".join(_schema_lines(body["schema_differences"], body["edit"])))
     return 0
 
 
@@ -291,7 +292,7 @@ def _redrive(api: Admin, options: argparse.Namespace) -> int:
         print(json.dumps(results, indent=1))
     else:
         print(counted([one["outcome"] for one in results]))
-    return 1 if any(one["outcome"] != "handled" for one in results) else 0
+    return 1 if any(one["outcome"] not in {"handled", "already"} for one in results) else 0
 
 
 def counted(outcomes: Sequence[str]) -> str:

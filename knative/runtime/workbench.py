@@ -1,4 +1,4 @@
-"""What `wake deadletters` may be told; what they do is in knative/runtime/deadletters.py."""
+"""What `wake deadletters` and `wake replay` may be told; what they do is in the modules of these names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ def deadletters(parser: argparse.ArgumentParser) -> None:
     def one(name: str, text: str) -> argparse.ArgumentParser:
         made = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         made.set_defaults(work=name)
-        made.add_argument("--json", action="store_true", help="as JSON")
-        made.add_argument("--url", help="another installation's API (default: the running one here)")
-        made.add_argument("--token-file", type=Path, help="a file with an admin's token (POST /tokens)")
+        _where(made)
         return made
 
     listed = one("list", "list dead letters, the newest first")
@@ -50,6 +48,23 @@ def deadletters(parser: argparse.ArgumentParser) -> None:
     gone = one("discard", "do nothing about these; they are kept for the record")
     gone.add_argument("ids", nargs="+", metavar="ID", help="dead letters' ids, or their beginnings or ends")
     gone.add_argument("--why", required=True, help="for the record")
+
+
+def replay(parser: argparse.ArgumentParser) -> None:
+    """To whom, and which events."""
+    parser.add_argument("--trigger", required=True, metavar="NAME", help="the Trigger whose subscriber gets them")
+    parser.add_argument("--type", help="only events of this type")
+    parser.add_argument("--subject", help="only those about this subject (an order's id)")
+    parser.add_argument("--since", help="only those published since: RFC 3339, or a span such as 90m, 2h, 3d")
+    parser.add_argument("--until", help="only those published before: the same")
+    parser.add_argument("--dry-run", action="store_true", help="say what would become of each; send none")
+    _where(parser)
+
+
+def _where(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="as JSON")
+    parser.add_argument("--url", help="another installation's API (default: the running one here)")
+    parser.add_argument("--token-file", type=Path, help="a file with an admin's token (POST /tokens)")
 
 
 def _filters(parser: argparse.ArgumentParser) -> None:
