@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from knative.runtime import workbench
 from knative.runtime.state import AlreadyRunning, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -115,6 +116,9 @@ def _about_events(add: Callable[[str, Command, str], argparse.ArgumentParser]) -
     one = add("send", _send, "send an event to the Broker")
     one.add_argument("file", help="a CloudEvent in JSON (structured mode), or - for standard input")
     one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
+    one = add("deadletters", _deadletters, "list events that could not be handled; show, edit, redrive or discard them")
+    workbench.deadletters(one)
+    workbench.replay(add("replay", _replay, "send stored events to one Trigger again, under the same ids"))
     one = add("republish", _republish, "send again what the outboxes published since a time, under the same ids")
     one.add_argument("--since", required=True, help="RFC 3339, or a span such as 90m, 2h, 3d")
 
@@ -351,6 +355,30 @@ def _send(options: argparse.Namespace) -> int:
     return 0
 
 
+def _deadletters(options: argparse.Namespace) -> int:
+    from knative.runtime.deadletters import WORK  # noqa: PLC0415
+
+    return _as_admin(WORK[options.work], options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from knative.runtime.replay import replay  # noqa: PLC0415
+
+    return _as_admin(replay, options)
+
+
+def _as_admin(work: Callable[[Any, argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Do what an admin may, here or at --url; answers the exit code."""
+    from knative.runtime.api import ApiFailed, admin  # noqa: PLC0415
+
+    state = State(options.state)
+    try:
+        here = "" if options.url else _running(state)["url"]
+        return work(admin(state, here, options.url, options.token_file), options)
+    except ApiFailed as error:
+        raise Refused(str(error)) from error
+
+
 def _republish(options: argparse.Namespace) -> int:
     return _run_beside("republish", ["--since", options.since], options)
 
@@ -397,11 +425,12 @@ def _crash(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from knative.runtime.demo import DemoFailed, demo  # noqa: PLC0415
+    from knative.runtime.api import ApiFailed  # noqa: PLC0415
+    from knative.runtime.demo import demo  # noqa: PLC0415
 
     state = State(options.state)
     try:
         demo(options.url or _running(state)["url"], None if options.url else state.journal)
-    except DemoFailed as error:
+    except ApiFailed as error:
         raise Refused(str(error)) from error
     return 0

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from functions.app import Operation
 from functions.catalogue import payloads
 from functions.events import EventRefused
 from functions.operations import known
+from functions.operations import load as load_operation
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
 from knative.runtime.resources import Platform
@@ -32,6 +34,7 @@ def problems() -> Iterator[str]:
         return
     yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
+    yield from _private(platform)
     yield from _events(platform)
 
 
@@ -48,6 +51,16 @@ def _operations(platform: Platform) -> Iterator[str]:
         tested = "\n".join(path.read_text() for path in (ROOT / f"tests/functions/{area}").glob("*.py"))
         if f'"{area}.{verb.replace("-", "_")}"' not in tested:
             yield f"{name} is in no test of tests/functions/{area}/"
+
+
+def _private(platform: Platform) -> Iterator[str]:
+    """What takes events is called inside the cluster only: anybody's event would be obeyed, anybody's dry run told."""
+    visibility = "networking.knative.dev/visibility"
+    for (_, name), service in platform.services.items():
+        app = load_operation(name) if name in known() else None
+        takes_events = isinstance(app, Operation) and any(getattr(route, "path", "") == "/" for route in app.routes)
+        if takes_events and service.labels.get(visibility) != "cluster-local":
+            yield f"{name} takes events, and its Service is not {visibility}: cluster-local"
 
 
 def _events(platform: Platform) -> Iterator[str]:
