@@ -15,14 +15,12 @@ from functions.payload import Payload
 from knative.runtime.manifests import load
 from tests.checks import events, samples
 from tests.checks.manifests import OVERLAY
-from tests.checks.traffic import readers
+from tests.checks.traffic import Reader, readers
 
 
-def said(changed: type[Payload] | None, event_type: str = "payments.captured.v1") -> list[str]:
-    """What the check says when one event of the catalogue becomes this one, or is taken away."""
-    now = {**events.schemas(), **({} if changed is None else {event_type: schema(changed)})}
-    if changed is None:
-        del now[event_type]
+def said(changed: type[Payload]) -> list[str]:
+    """What the check says when an event of the catalogue becomes this one."""
+    now = {**events.schemas(), changed.TYPE: schema(changed)}
     return list(events.incompatible(events.schemas(), now, readers(load(OVERLAY))))
 
 
@@ -84,17 +82,22 @@ def test_a_new_field_that_is_required_breaks_what_is_stored() -> None:
 
 def test_another_subject_breaks_its_readers() -> None:
     """Order and history go by it."""
-    what, whom, _ = said(ByName, "orders.placed.v1")
+    what, whom, _ = said(ByName)
 
     assert "the field that is the subject was 'order_id' and is 'username'" in what
     assert "The Trigger payments-charge breaks" in whom
 
 
-def test_an_event_with_two_triggers_or_none_says_so() -> None:
-    """No function here parses what is recorded for other teams, or kept as it is."""
-    assert "The Trigger payments-refund-expired breaks" in said(None, "orders.expired.v1")[1]
-    assert "No function here parses orders.confirmed.v1" in said(None, "orders.confirmed.v1")[1]
-    assert "No function here parses orders.event-refused.v1" in said(None, "orders.event-refused.v1")[1]
+def test_each_trigger_is_named_and_none_that_takes_anything() -> None:
+    """A function that takes an event whatever is in it does not break; where none parses it, other teams may."""
+    parsing = [Reader("first", "orders-confirm", parses=True), Reader("second", "audit-record", parses=True)]
+    any_event = Reader("third", "deadletters-keep", parses=False)
+    released = {"a.b.v1": events.schemas()["orders.confirmed.v1"]}
+    told = list(events.incompatible(released, {}, {"a.b.v1": [*parsing, any_event]}))
+    to_nobody = list(events.incompatible(released, {}, {"a.b.v1": [any_event]}))
+
+    assert [line.partition(" breaks: ")[0] for line in told[1:-1]] == ["  The Trigger first", "  The Trigger second"]
+    assert to_nobody[1] == "  No function here parses a.b.v1, but other teams may, as it was released."
 
 
 def test_a_field_with_a_default_breaks_nobody() -> None:

@@ -25,10 +25,11 @@ def stored(function: str) -> list[Event]:
 
 
 async def place(served: Any, event: Event) -> None:
-    """Let there be the order that a sample is about, as functions of orders need it."""
+    """Let there be the order that a sample is about, and be placed, as functions of orders need it."""
     await served.sql(
         "INSERT INTO orders (id, username, amount_minor, currency, payment_token, status, created_at, updated_at)"
-        " VALUES ($1, 'ada', 1, 'EUR', 'tok_approve', 'placed', now(), now())",
+        " VALUES ($1, 'ada', 1, 'EUR', 'tok_approve', 'placed', now(), now())"
+        " ON CONFLICT (id) DO UPDATE SET status = 'placed'",
         UUID(samples.data(event)["order_id"]),
     )
 

@@ -90,14 +90,11 @@ def test_wake_eventtypes_lists_the_catalogue() -> None:
     listed = {one["type"]: one for one in json.loads(done.stdout)}
 
     assert set(listed) == set(payloads())
-    assert listed["orders.placed.v1"] == {
-        "type": "orders.placed.v1",
-        "source": "/wake/orders",
-        "broker": "shop/default",
-        "description": "An order was accepted and waits for its payment.",
-        "emitted_by": ["orders-place"],
-        "triggers": ["payments-charge"],
-    }
+    placed = listed["orders.placed.v1"]
+    assert placed["description"] == "An order was accepted and waits for its payment."
+    assert (placed["source"], placed["broker"]) == ("/wake/orders", "shop/default")
+    assert "orders-place" in placed["emitted_by"]
+    assert "payments-charge" in placed["triggers"]
 
 
 def test_explain_says_what_becomes_of_each_field() -> None:
