@@ -41,8 +41,19 @@ class Publishes(Protocol):
 
 async def add(transaction: Transaction, event: Event) -> None:
     """Record an event in the transaction that makes it true; it is published after the commit."""
-    await transaction.execute(_queries["add"], event.source, event.id, json.dumps(event.attributes), event.data)
-    transaction.events.append(event)
+    await add_all(transaction, [event])
+
+
+async def add_all(transaction: Transaction, events: Sequence[Event]) -> None:
+    """Record several, which are published in this order."""
+    await transaction.execute(
+        _queries["add"],
+        [event.source for event in events],
+        [event.id for event in events],
+        [json.dumps(event.attributes) for event in events],
+        [event.data for event in events],
+    )
+    transaction.events.extend(events)
 
 
 async def publish(pool: Pool, publisher: Publishes, events: Sequence[Event]) -> int:
@@ -134,6 +145,17 @@ async def republish(pool: Pool, publisher: Publishes, since: datetime) -> int:
             last = row["seq"]
             count += 1
     return count
+
+
+async def published(
+    pool: Pool, since: datetime, until: datetime, event_type: str | None, subject: str | None, after: int, limit: int
+) -> list[tuple[int, Event]]:
+    """What was published in a span of time, of one type and about one subject if given, behind a place in the outbox.
+
+    In the order in which it was recorded, each with its own place.
+    """
+    rows = await pool.fetch(_queries["published"], since, until, event_type, subject, after, limit)
+    return [(row["seq"], _event(row)) for row in rows]
 
 
 async def sweep(pool: Pool, published_before: datetime) -> int:

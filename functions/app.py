@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -20,23 +21,28 @@ from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
 from eventing.event import Event, new_id, to_json
-from eventing.gate import NotAnEvent, receive
+from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
-from functions import correlation, problems
+from functions import correlation, deadlines, dryrun, problems
 from functions.bodies import field_errors
 from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
 from functions.database import Database
-from functions.errors import Rejected
-from functions.events import REFUSED, Payload
+from functions.deadlines import DeadlineSettings
+from functions.errors import BadRequest, Rejected
+from functions.events import REFUSED
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
 # Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match"})
+_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
+# Percent-encoded, the reason for which an event that was answered 204 is refused for ever.
+REFUSED_HEADER = "wake-refused"
+_REFUSED_MAX = 300
 
 EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
 AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
@@ -59,10 +65,12 @@ class Operation(FastAPI):
             max_body_size=body_bytes_max,
             lifespan=lifespan,
         )
+        self.state = dryrun.State()
         self.area = area
         self.name = name
         self.state.started = False
         self.state.process_started = None
+        self.state.deadlines = DeadlineSettings()
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
         self._any_event: AnyEventHandler | None = None
         self.resources: dict[str, Resource] = {}
@@ -102,18 +110,26 @@ class Operation(FastAPI):
         return handler
 
     async def _take_event(self, request: Request) -> Response:
-        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery."""
+        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery.
+
+        Whoever sends an event here without a Broker reads in REFUSED_HEADER why it can never be handled.
+        """
+        dry = dryrun.is_asked(request.headers.get("content-type"))
         try:
-            event = receive(request.scope["headers"], await request.body())
+            body = await request.body()
+            event = from_json(body) if dry else receive(request.scope["headers"], body)
         except NotAnEvent as error:
             return problems.problem(error.status, "Not a CloudEvent", error.detail)
         call = correlation.current()
         call.cause = correlation.caused_by(event)
         call.log |= {"event_id": event.id, "event_type": event.type, "subject": event.subject}
+        if dry:
+            return await dryrun.answer(self.name, self._handle, event, self.state.database, self.resources)
         try:
             await self._handle(event)
         except (Rejected, EventReused) as error:
             await self._refuse(event, str(error))
+            return Response(status_code=204, headers={REFUSED_HEADER: quote(str(error)[:_REFUSED_MAX])})
         return Response(status_code=204)
 
     async def _handle(self, event: Event) -> None:
@@ -130,7 +146,7 @@ class Operation(FastAPI):
         _log.warning("event_refused", extra={"event_id": event.id, "reason": reason})
         refused = REFUSED[self.area](
             event_id=event.id,
-            event=strictjson.parse(to_json(event), depth_max=_JSON_DEPTH_MAX),
+            event=strictjson.parse(to_json(event, exact=True), depth_max=_JSON_DEPTH_MAX),
             reason=reason,
             function=self.name,
         )
@@ -158,8 +174,8 @@ class Operation(FastAPI):
         if scope["type"] != "http" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
+        arrived = time.monotonic()
         call = _begin(scope)
-        began = time.perf_counter()
         cold = self.state.process_started
         self.state.process_started = None
 
@@ -170,13 +186,15 @@ class Operation(FastAPI):
             await send(message)
 
         try:
-            repeated = _repeated_header(scope)
-            if repeated is not None:
-                await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
-                return
-            await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+            try:
+                _require_once(scope)
+                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            except BadRequest as error:
+                await problems.of_refusal(error)(scope, receive, answer)
+            else:
+                await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
         finally:
-            _note(scope, call, began, cold)
+            _note(scope, call, time.monotonic() - arrived, cold)
             await publish(self, call)
 
 
@@ -215,16 +233,23 @@ def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
 
 
-def _repeated_header(scope: MutableMapping[str, Any]) -> str | None:
+def _require_once(scope: MutableMapping[str, Any]) -> None:
+    """Refuse a header that decides something and came twice.
+
+    Raises:
+        BadRequest: with its name.
+    """
     names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    return next((name.decode() for name in names if names.count(name) > 1), None)
+    repeated = next((name.decode() for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise BadRequest(f"The header {repeated} came twice.")
 
 
-def _note(scope: Scope, call: Call, began: float, cold: float | None) -> None:
+def _note(scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
     fields = {
         "method": scope["method"],
         "path": scope["path"],
-        "duration_ms": round((time.perf_counter() - began) * 1000, 1),
+        "duration_ms": round(seconds * 1000, 1),
         "start": "warm" if cold is None else "cold",
         "correlation_id": call.cause.correlation_id,
         **call.log,

@@ -28,12 +28,14 @@ class Cause:
 
 @dataclass
 class Call:
-    """One call of a function: its cause, and the events that its committed transactions recorded."""
+    """One call of a function: its cause, and the events that its committed transactions recorded.
+
+    `deadline` is the time.monotonic() at which nobody waits for its answer any more; None outside a call.
+    """
 
     cause: Cause = field(default_factory=Cause)
     recorded: list[Event] = field(default_factory=list)
     log: dict[str, object] = field(default_factory=dict)
-    #: When whoever called stops waiting, as a value of `time.monotonic()`; None where they did not say.
     deadline: float | None = None
     #: The access token that the call came with, for calls that are made on its behalf.
     token: str | None = None

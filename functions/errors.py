@@ -13,6 +13,7 @@ Refusal
 │   ├── UnsupportedMediaType   415
 │   └── Unprocessable          422  names the fields
 └── Unavailable                503  may pass: try again after so many seconds
+    └── DeadlineExceeded       504  nobody waits for the answer any more
 
 Over HTTP each is a problem document (RFC 9457), over gRPC a status with details (functions/rpc/statuses.py). An event
 that is Rejected is recorded as refused and not retried; one that is Unavailable is delivered again by the Broker.
@@ -142,3 +143,10 @@ class Unavailable(Refusal):
     def headers(self) -> dict[str, str]:
         """When to try again, in seconds."""
         return {"retry-after": str(self.retry_after_seconds)}
+
+
+class DeadlineExceeded(Unavailable):
+    """The time that there was for this call is over; whether it was done is not known."""
+
+    status = 504
+    title = "Gateway Timeout"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any, Protocol, TypeVar
 
@@ -36,6 +38,8 @@ class Service:
         self.state = SimpleNamespace(database=None, publisher=None, started=False, process_started=None)
         self.resources: dict[str, Resource] = {}
         self.methods: dict[str, Handler] = {}
+        #: Is set when the process is told to stop: streams that could go on for long end then, to be resumed elsewhere.
+        self.draining: asyncio.Event
 
     def opens(self, name: str, resource: Resource) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
@@ -47,9 +51,12 @@ class Service:
         self.methods |= served.__mapping__()
         return kind
 
-    def lifespan(self) -> contextlib.AbstractAsyncContextManager[None]:
+    @contextlib.asynccontextmanager
+    async def lifespan(self) -> AsyncIterator[None]:
         """Within it the app is started: what the environment names is there."""
-        return lifespan(self)
+        self.draining = asyncio.Event()
+        async with lifespan(self):
+            yield
 
     async def publish_recorded(self) -> None:
         """Publish at once what this call has recorded so far; a unary call needs not, it is done after the answer."""

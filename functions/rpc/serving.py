@@ -33,6 +33,7 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
         # As Knative's runtime contract has it: all addresses, $PORT.
         await server.start(inherited or socket.create_server(("0.0.0.0", int(environ.get("PORT", "8080")))))  # noqa: S104
         await asked.wait()
+        app.draining.set()
         stopping = asyncio.create_task(server.stop())
         hurry = asyncio.create_task(again.wait())
         await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,9 +19,12 @@ from joserfc import jwt
 from joserfc.jwk import ECKey
 
 from eventing.event import Event, new_id, to_binary
-from functions.events import Payload
+from functions.payload import Payload
 from functions.rpc.channel import Channel
 from functions.rpc.serving import server_of
+from knative.runtime import postgres
+from tests.conftest import sql
+from tests.functions.processes import Function
 
 KEY = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, private=True, auto_kid=True)
 
@@ -146,3 +149,54 @@ async def serve(environment: Environment) -> AsyncIterator[Serve]:
             return Served(client, app, url)
 
         yield start
+
+
+USERS = ("ada", "eve", "root")
+_USERS_DATABASE = "users_of_orders"
+
+
+@dataclass
+class Users:
+    """Where they are asked, and who is there: ada, eve and the admin root."""
+
+    rpc: Function
+    get: Function
+    server: postgres.Postgres
+
+    def register(self, *names: str) -> None:
+        """Users of these names; nobody knows their passwords."""
+        values = ", ".join(f"('{name}', '{name}@example.com', 'none')" for name in names)
+        sql(self.server, f"INSERT INTO users (username, email, password_hash) VALUES {values}", _USERS_DATABASE)
+
+    def deactivate(self, name: str) -> None:
+        """As users-deactivate does it."""
+        statement = f"UPDATE users SET deactivated_at = now(), version = version + 1 WHERE username = '{name}'"
+        sql(self.server, statement, _USERS_DATABASE)
+
+
+@pytest.fixture(scope="session")
+def users(postgres_server: postgres.Postgres, migrated_template: Callable[[str], str]) -> Iterator[Users]:
+    """Both functions, for the whole session."""
+    sql(postgres_server, f"CREATE DATABASE {_USERS_DATABASE} TEMPLATE {migrated_template('users')} STRATEGY FILE_COPY")
+    found = {
+        "DATABASE_URL": postgres_server.url(_USERS_DATABASE),
+        "TOKEN_KEYS": json.dumps({"keys": [KEY.as_dict(private=False)]}),
+    }
+    made = Users(Function("users-rpc", **found), Function("users-get", **found), postgres_server)
+    try:
+        made.register(*USERS)
+        made.rpc.start()
+        made.get.start()
+        yield made
+    finally:
+        made.rpc.close()
+        made.get.close()
+    sql(postgres_server, f"DROP DATABASE {_USERS_DATABASE} WITH (FORCE)")
+
+
+@pytest.fixture
+def buyers(users: Users, monkeypatch: pytest.MonkeyPatch) -> Users:
+    """Whom orders asks about buyers."""
+    monkeypatch.setenv("USERS_RPC_URL", users.rpc.url)
+    monkeypatch.setenv("USERS_GET_URL", users.get.url)
+    return users
