@@ -10,9 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -21,26 +20,23 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
-from eventing.event import Event, new_id, to_json
+from eventing.event import Event, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.inbox import EventReused
 from eventing.publisher import Publisher
-from functions import cache, correlation, deadlines, problems, secrets
+from functions import arrival, cache, correlation, deadlines, problems, secrets
 from functions.bodies import field_errors
-from functions.correlation import Call, Cause
+from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
-from functions.errors import BadRequest, Rejected
+from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED, Payload
+from functions.metrics import CONTENT_TYPE, Metrics
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-_TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-# Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
 
 EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
@@ -67,6 +63,7 @@ class Operation(FastAPI):
         )
         self.area = area
         self.name = name
+        self.metrics = Metrics(name)
         self.state.started = False
         self.state.process_started = None
         self.state.deadlines = DeadlineSettings()
@@ -76,6 +73,7 @@ class Operation(FastAPI):
         problems.install(self)
         self.add_api_route("/health/liveness", self._live, include_in_schema=False)
         self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
+        self.add_api_route("/metrics", self._show_metrics, include_in_schema=False)
 
     async def _live(self) -> Response:
         return Response(status_code=200)
@@ -86,6 +84,12 @@ class Operation(FastAPI):
         Not: the database answers, or its outage would have every request held until it times out instead of answered.
         """
         return Response(status_code=200 if self.state.started else 503)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        """To whoever asks the process itself, as Prometheus does; what came through a gateway is from outside."""
+        if "x-forwarded-for" in request.headers:
+            raise NotFound
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     def opens(self, name: str, resource: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
@@ -162,31 +166,44 @@ class Operation(FastAPI):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or go through the lifespan."""
-        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+        if scope["type"] != "http" or scope["path"] == "/metrics" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
         arrived = time.monotonic()
-        call = _begin(scope)
+        call = arrival.begin(scope)
         cold = self.state.process_started
         self.state.process_started = None
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.log["status"] = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_headers(call, cold)]
+                message["headers"] = [*message.get("headers", ()), *arrival.headers(call, cold)]
             await send(message)
 
         try:
             try:
-                _require_once(scope)
+                arrival.require_once(scope)
                 call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
             except BadRequest as error:
                 await problems.of_refusal(error)(scope, receive, answer)
             else:
                 await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
         finally:
-            _note(scope, call, time.monotonic() - arrived, cold)
+            self._note(scope, call, time.monotonic() - arrived, cold)
             await self._publish(call)
+
+    def _note(self, scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
+        status, found = call.log.get("status", 500), call.log.get("cache")
+        self.metrics.note(scope["method"], status, seconds, cold=cold is not None, cache=found)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "duration_ms": round(seconds * 1000, 1),
+            "start": "warm" if cold is None else "cold",
+            "correlation_id": call.cause.correlation_id,
+            **call.log,
+        }
+        _log.info("request", extra=fields)
 
     async def _publish(self, call: Call) -> None:
         """Publish what was committed, at once, in the process that committed it; a crash leaves it to outbox-relay."""
@@ -245,47 +262,3 @@ async def _lifespan(app: Operation) -> AsyncIterator[None]:
             yield
         finally:
             app.state.started = False
-
-
-def _begin(scope: Scope) -> Call:
-    """The call of a request: under the id that it came with, if that is sane, else a new one."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    sent = headers.get(b"x-request-id", b"")
-    request_id = sent.decode() if _REQUEST_ID.match(sent) else new_id()
-    trace = headers.get(b"traceparent", b"")
-    call = Call(
-        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if _TRACEPARENT.match(trace) else None),
-        log={"request_id": request_id},
-    )
-    correlation.begin(call)
-    return call
-
-
-def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
-    """Under which id it is known, and whether a process had to be started for it."""
-    timing = "start;desc=warm" if cold is None else f"start;desc=cold;dur={(time.time() - cold) * 1000:.1f}"
-    return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
-
-
-def _require_once(scope: MutableMapping[str, Any]) -> None:
-    """Refuse a header that decides something and came twice.
-
-    Raises:
-        BadRequest: with its name.
-    """
-    names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    repeated = next((name.decode() for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise BadRequest(f"The header {repeated} came twice.")
-
-
-def _note(scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
-    fields = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "duration_ms": round(seconds * 1000, 1),
-        "start": "warm" if cold is None else "cold",
-        "correlation_id": call.cause.correlation_id,
-        **call.log,
-    }
-    _log.info("request", extra=fields)

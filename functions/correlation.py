@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from eventing.event import Event
 
@@ -26,7 +27,7 @@ class Call:
 
     cause: Cause = field(default_factory=Cause)
     recorded: list[Event] = field(default_factory=list)
-    log: dict[str, object] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
     deadline: float | None = None
 
 
