@@ -165,7 +165,7 @@ class Operation(FastAPI):
         return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or go through the lifespan."""
+        """Answer one request, or go through the lifespan. HEAD is GET without the body (RFC 9110, section 9.3.2)."""
         if scope["type"] != "http" or scope["path"] == "/metrics" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
@@ -178,7 +178,11 @@ class Operation(FastAPI):
             if message["type"] == "http.response.start":
                 call.log["status"] = message["status"]
                 message["headers"] = [*message.get("headers", ()), *arrival.headers(call, cold)]
+            elif scope["method"] == "HEAD":
+                message["body"] = b""
             await send(message)
+
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
 
         try:
             try:
@@ -187,7 +191,7 @@ class Operation(FastAPI):
             except BadRequest as error:
                 await problems.of_refusal(error)(scope, receive, answer)
             else:
-                await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+                await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
         finally:
             self._note(scope, call, time.monotonic() - arrived, cold)
             await self._publish(call)

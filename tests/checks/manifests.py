@@ -43,6 +43,7 @@ def problems() -> Iterator[str]:
         return
     yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
+    yield from _routes(platform)
     yield from _events(platform)
 
 
@@ -59,6 +60,15 @@ def _operations(platform: Platform) -> Iterator[str]:
         tested = "\n".join(path.read_text() for path in (ROOT / f"tests/functions/{area}").glob("*.py"))
         if f'"{area}.{verb.replace("-", "_")}"' not in tested:
             yield f"{name} is in no test of tests/functions/{area}/"
+
+
+def _routes(platform: Platform) -> Iterator[str]:
+    """Whoever may GET may HEAD (RFC 9110, section 9.3.2), which a HTTPRoute has to say."""
+    for route in platform.routes:
+        heads = {(one.kind, one.value) for one in route.matches if one.method == "HEAD"}
+        for one in route.matches:
+            if one.method == "GET" and (one.kind, one.value) not in heads:
+                yield f"the route of {route.service[1]} takes GET {one.value} and no HEAD"
 
 
 def _events(platform: Platform) -> Iterator[str]:
