@@ -84,7 +84,7 @@ def verify(token: str, settings: TokenSettings) -> Identity:
         iat={"essential": True},
     )
     try:
-        decoded = jwt.decode(token, _key_set(settings.keys), algorithms=[ALGORITHM])
+        decoded = _decoded(token, settings.keys)
         if decoded.header.get("typ") != TYPE:
             raise Unauthenticated
         claims.validate(decoded.claims)
@@ -96,13 +96,24 @@ def verify(token: str, settings: TokenSettings) -> Identity:
     return Identity(username, role)
 
 
+@lru_cache(maxsize=256)
+def _decoded(token: str, keys: str) -> jwt.Token:
+    """What a token says whose signature is right: that does not change, and costs more than all else of a read.
+
+    Whether it is still valid, and meant for us, is asked at each call. What is wrong raises, and is not remembered.
+    """
+    return jwt.decode(token, _key_set(keys), algorithms=[ALGORITHM])
+
+
 @lru_cache(maxsize=4)
 def _key_set(keys: str) -> KeySet:
     return KeySet.import_key_set(json.loads(keys))
 
 
-def caller(request: Request) -> Identity:
+async def caller(request: Request) -> Identity:
     """The caller of a request.
+
+    Async, as all our dependencies are: FastAPI gives any other to a thread, and waits for it.
 
     Raises:
         Unauthenticated: 401.
