@@ -12,7 +12,7 @@ import pytest
 
 from tests.functions.conftest import bearer
 from tests.functions.rpc.clients import Failed, client
-from tests.functions.rpc.conftest import Gateway, ServeEcho, Served
+from tests.functions.rpc.conftest import Gateway, Served, ServeEcho
 from tests.functions.rpc.echo import REFUSALS
 
 MEBIBYTE = 1024 * 1024
