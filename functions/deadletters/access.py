@@ -27,7 +27,7 @@ async def _admin(caller: Caller) -> Identity:
     return caller
 
 
-def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
+async def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
     """The id in a path.
 
     Raises:
