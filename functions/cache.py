@@ -212,7 +212,7 @@ async def opened(environ: Mapping[str, str]) -> AsyncIterator[Cache]:
         await cache.close()
 
 
-def _cache(request: Request) -> Cache:
+async def _cache(request: Request) -> Cache:
     cache: Cache = request.app.state.cache
     return cache
 

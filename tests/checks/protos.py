@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_grpc.py")
-# Somebody else's: a copy of what the wheel googleapis-common-protos has, so that any protoc and buf finds it.
-STATUS = "google/rpc/status.proto"
+# Somebody else's: copies of what the wheel googleapis-common-protos has, so that any protoc and buf finds them.
+GOOGLE = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 RELEASED = "protos/released.binpb"
 
 
@@ -47,10 +47,11 @@ def stubs(*, write: bool) -> Iterator[str]:
 
 
 def copied() -> Iterator[str]:
-    """The copy of somebody else's .proto that is not what its wheel has."""
-    theirs = metadata.distribution("googleapis-common-protos").locate_file(STATUS)
-    if (ROOT / "protos" / STATUS).read_text() != Path(str(theirs)).read_text():
-        yield f"protos/{STATUS} is not that of googleapis-common-protos: copy it from there"
+    """The copies of somebody else's .proto files that are not what their wheel has."""
+    for name in GOOGLE:
+        theirs = metadata.distribution("googleapis-common-protos").locate_file(name)
+        if (ROOT / "protos" / name).read_text() != Path(str(theirs)).read_text():
+            yield f"protos/{name} is not that of googleapis-common-protos: copy it from there"
 
 
 def buf(*arguments: str, root: Path = ROOT) -> Iterator[str]:

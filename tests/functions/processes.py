@@ -15,7 +15,7 @@ class Function:
     """`python -m functions NAME`: started, killed and started again, while its callers wait in the backlog."""
 
     def __init__(self, name: str, **variables: str) -> None:
-        self._name, self._variables = name, variables
+        self._name, self.variables = name, variables
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self._process: subprocess.Popen[bytes] | None = None
         self.port = int(self._listener.getsockname()[1])
@@ -28,7 +28,7 @@ class Function:
             pass_fds=[3],
             # Where systemd would put it.
             preexec_fn=lambda: os.dup2(self._listener.fileno(), 3),  # noqa: PLW1509 - one call, no lock taken.
-            env={**os.environ, **self._variables, "PYTHONPATH": str(ROOT), "LISTEN_FDS": "1", "LOG_LEVEL": "error"},
+            env={**os.environ, **self.variables, "PYTHONPATH": str(ROOT), "LISTEN_FDS": "1", "LOG_LEVEL": "error"},
             cwd=ROOT,
         )
 

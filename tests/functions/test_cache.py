@@ -23,6 +23,9 @@ from functions.kept import BYTES_MAX, FORMAT, Kept
 from tests.caches import CacheServer
 from tests.functions.conftest import bearer
 
+# Orders are placed here, and orders asks users about the buyer.
+pytestmark = pytest.mark.usefixtures("buyers")
+
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
 ME, EVE, ADMIN = bearer("ada"), bearer("eve"), bearer("root", "admin")

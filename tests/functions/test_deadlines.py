@@ -22,6 +22,9 @@ from functions.errors import BadRequest, DeadlineExceeded
 from knative.runtime.postgres import Postgres
 from tests.functions.conftest import bearer
 
+# Orders are placed here, and orders asks users about the buyer.
+pytestmark = pytest.mark.usefixtures("buyers")
+
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 SETTINGS = DeadlineSettings(request_timeout_seconds=5.0)
 MILLISECONDS = st.integers(0, 10**9)
