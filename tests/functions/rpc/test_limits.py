@@ -266,7 +266,7 @@ class _Nowhere(asyncio.Transport):
 
 
 _FRAME = st.builds(
-    lambda kind, flags, stream, payload: frames.frame(kind, flags, stream, payload),
+    frames.frame,
     st.integers(0, 11),
     st.integers(0, 255),
     st.integers(0, 6),
