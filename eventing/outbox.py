@@ -179,6 +179,17 @@ async def republish(pool: Pool, publisher: Publishes, since: datetime) -> int:
     return count
 
 
+async def published(
+    pool: Pool, since: datetime, until: datetime, event_type: str | None, subject: str | None, after: int, limit: int
+) -> list[tuple[int, Event]]:
+    """What was published in a span of time, of one type and about one subject if given, behind a place in the outbox.
+
+    In the order in which it was recorded, each with its own place.
+    """
+    rows = await pool.fetch(_queries["published"], since, until, event_type, subject, after, limit)
+    return [(row["seq"], _event(row)) for row in rows]
+
+
 async def sweep(pool: Pool, published_before: datetime) -> int:
     """Delete rows published before a time; answers how many."""
     tag = await pool.execute(_queries["sweep"], published_before)

@@ -28,5 +28,14 @@ WHERE published_at >= $1 AND seq > $2
 ORDER BY seq
 LIMIT $3
 
+-- name: published
+SELECT seq, attributes, data FROM outbox
+WHERE published_at >= $1 AND published_at < $2
+  AND ($3::text IS NULL OR attributes ->> 'type' = $3)
+  AND ($4::text IS NULL OR attributes ->> 'subject' = $4)
+  AND seq > $5
+ORDER BY seq
+LIMIT $6
+
 -- name: sweep
 DELETE FROM outbox WHERE published_at < $1

@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -20,9 +21,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
 from eventing.event import Event, new_id, to_json
-from eventing.gate import NotAnEvent, receive
+from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
-from functions import correlation, deadlines, problems
+from functions import correlation, deadlines, dryrun, problems
 from functions.bodies import field_errors
 from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
 from functions.database import Database
@@ -39,6 +40,9 @@ EVENT_BYTES_MAX = 1024 * 1024
 # Sent twice, one of them would win here and perhaps the other elsewhere.
 _ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
+# Percent-encoded, the reason for which an event that was answered 204 is refused for ever.
+REFUSED_HEADER = "wake-refused"
+_REFUSED_MAX = 300
 
 EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
 AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
@@ -61,6 +65,7 @@ class Operation(FastAPI):
             max_body_size=body_bytes_max,
             lifespan=lifespan,
         )
+        self.state = dryrun.State()
         self.area = area
         self.name = name
         self.state.started = False
@@ -105,18 +110,26 @@ class Operation(FastAPI):
         return handler
 
     async def _take_event(self, request: Request) -> Response:
-        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery."""
+        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery.
+
+        Whoever sends an event here without a Broker reads in REFUSED_HEADER why it can never be handled.
+        """
+        dry = dryrun.is_asked(request.headers.get("content-type"))
         try:
-            event = receive(request.scope["headers"], await request.body())
+            body = await request.body()
+            event = from_json(body) if dry else receive(request.scope["headers"], body)
         except NotAnEvent as error:
             return problems.problem(error.status, "Not a CloudEvent", error.detail)
         call = correlation.current()
         call.cause = correlation.caused_by(event)
         call.log |= {"event_id": event.id, "event_type": event.type, "subject": event.subject}
+        if dry:
+            return await dryrun.answer(self.name, self._handle, event, self.state.database, self.resources)
         try:
             await self._handle(event)
         except (Rejected, EventReused) as error:
             await self._refuse(event, str(error))
+            return Response(status_code=204, headers={REFUSED_HEADER: quote(str(error)[:_REFUSED_MAX])})
         return Response(status_code=204)
 
     async def _handle(self, event: Event) -> None:
@@ -133,7 +146,7 @@ class Operation(FastAPI):
         _log.warning("event_refused", extra={"event_id": event.id, "reason": reason})
         refused = REFUSED[self.area](
             event_id=event.id,
-            event=strictjson.parse(to_json(event), depth_max=_JSON_DEPTH_MAX),
+            event=strictjson.parse(to_json(event, exact=True), depth_max=_JSON_DEPTH_MAX),
             reason=reason,
             function=self.name,
         )

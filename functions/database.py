@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
@@ -16,11 +16,13 @@ import asyncpg
 import asyncpg.pool
 from fastapi import Depends, Request
 
+from eventing.event import Event
 from eventing.transaction import Transaction
 from functions import correlation, deadlines
 from functions.errors import Unavailable
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Committed: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
@@ -64,8 +66,10 @@ class Database:
     does not start.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, committed: Committed | None = None) -> None:
+        """*committed* is told the events of each transaction right after its commit; it must not raise."""
         self._settings = settings
+        self._committed = committed
         self._pool: Pool | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -102,6 +106,8 @@ class Database:
                 transaction = Transaction(connection)
                 yield transaction
         correlation.current().recorded.extend(transaction.events)
+        if transaction.events and self._committed is not None:
+            await self._committed(transaction.events)
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, outside any transaction; raises Unavailable, DeadlineExceeded."""

@@ -1,8 +1,8 @@
 """The catalogue: every event that crosses an area, its name and payload, written once.
 
 A name (`orders.placed.v1`) outlives the class. Within a version fields are only added, with a default, and nothing gets
-narrower; consumers ignore those they do not know. `make events` writes from this file the schemas (functions/schemas),
-the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
+narrower; consumers ignore those they do not know. `make generated` writes from this file the schemas
+(functions/schemas), the EventTypes, docs/events.md and docs/asyncapi.yaml; `make check` says whom a change would break.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from functions.identity import USERNAME
 from functions.money import DECIMAL
 from functions.payload import Payload
 
-_ORDER = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
+# The order of the examples.
+ORDER = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
 OrderId = Annotated[
     str,
     Field(
         pattern="^[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$",
         description="The order: a UUID (version 7 where Wake made it).",
-        examples=[_ORDER],
+        examples=[ORDER],
     ),
 ]
 Username = Annotated[
@@ -45,12 +46,40 @@ PaymentToken = Annotated[
     ),
 ]
 Reason = Annotated[str, Field(description="Why, for people to read.", examples=["card_declined"])]
+Version = Annotated[
+    int,
+    Field(
+        description="The object's version from now on; 0 in events that were recorded before they had it.", examples=[2]
+    ),
+]
+
+
+class Change(Payload):
+    """After this an object is another: who keeps a copy of it forgets it."""
+
+    version: Version = 0
 
 
 class UsersRegistered(Payload):
     """Somebody registered."""
 
     TYPE = "users.registered.v1"
+    SUBJECT = "username"
+    username: Username
+
+
+class UsersUpdated(Change):
+    """Somebody's address or password is another; which of them, and what it is, is nobody's to read here."""
+
+    TYPE = "users.updated.v1"
+    SUBJECT = "username"
+    username: Username
+
+
+class UsersDeactivated(Change):
+    """Somebody can sign in no more."""
+
+    TYPE = "users.deactivated.v1"
     SUBJECT = "username"
     username: Username
 
@@ -66,7 +95,7 @@ class OrdersPlaced(Payload):
     payment_token: PaymentToken
 
 
-class OrdersConfirmed(Payload):
+class OrdersConfirmed(Change):
     """An order was paid."""
 
     TYPE = "orders.confirmed.v1"
@@ -74,7 +103,7 @@ class OrdersConfirmed(Payload):
     username: Username
 
 
-class OrdersRejected(Payload):
+class OrdersRejected(Change):
     """An order will not be paid."""
 
     TYPE = "orders.rejected.v1"
@@ -83,7 +112,7 @@ class OrdersRejected(Payload):
     reason: Reason
 
 
-class OrdersCancelled(Payload):
+class OrdersCancelled(Change):
     """The buyer took an order back; what was captured for it has to be refunded."""
 
     TYPE = "orders.cancelled.v1"
@@ -93,7 +122,7 @@ class OrdersCancelled(Payload):
     currency: Currency
 
 
-class OrdersExpired(Payload):
+class OrdersExpired(Change):
     """Nothing was paid in time: the order is not to be had any more, and what is captured for it is refunded."""
 
     TYPE = "orders.expired.v1"
@@ -134,12 +163,12 @@ class EventRefused(Payload):
     """A function was given an event that it can never handle."""
 
     SUBJECT = "event_id"
-    event_id: Annotated[str, Field(description="The refused event's id.", examples=[_ORDER])]
+    event_id: Annotated[str, Field(description="The refused event's id.", examples=[ORDER])]
     event: Annotated[
         dict[str, Any],
         Field(
             description="The refused event, in the JSON event format (CloudEvents 1.0).",
-            examples=[{"specversion": "1.0", "id": _ORDER, "source": "/wake/orders", "type": "orders.placed.v1"}],
+            examples=[{"specversion": "1.0", "id": ORDER, "source": "/wake/orders", "type": "orders.placed.v1"}],
         ),
     ]
     reason: Reason

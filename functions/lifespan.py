@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from eventing import outbox
 from eventing.publisher import Publisher
-from functions import secrets
+from functions import cache, secrets
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
@@ -46,11 +46,12 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     """
     secrets.require_own(os.environ)
     url = os.environ.get("DATABASE_URL")
-    database = None if url is None else Database(DatabaseSettings(url))
     publisher = Publisher.from_environment(os.environ)
-    app.state.database, app.state.publisher = database, publisher
     app.state.deadlines = DeadlineSettings.from_environment(os.environ)
     async with contextlib.AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(cache.opened(os.environ))
+        database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
+        app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()
             stack.push_async_callback(database.close)

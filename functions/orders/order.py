@@ -11,6 +11,7 @@ import asyncpg
 
 from eventing.event import new_id, rfc3339
 from functions.errors import Conflict
+from functions.kept import Kept
 from functions.money import Money
 
 # From each status, where it may go and the event that this raises. What is missing is refused; the same status again
@@ -110,3 +111,7 @@ class Order:
             "status": self.status,
             "created_at": rfc3339(self.created_at),
         }
+
+    def kept(self) -> Kept:
+        """The order as a cache keeps it."""
+        return Kept(self.username, self.version, self.view())

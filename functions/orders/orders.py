@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
 from eventing.queries import Queries
 from eventing.transaction import Transaction
+from functions import kept
+from functions.cache import Cache
 from functions.database import Database
 from functions.errors import NotFound, Rejected
 from functions.identity import Identity
+from functions.kept import Kept
 from functions.orders.order import Order, Step
 
 _queries = Queries.beside(__file__)
@@ -53,11 +57,12 @@ async def overdue(transaction: Transaction, age: timedelta, limit: int) -> list[
     return [Order.from_row(row) for row in await transaction.fetch(_queries["overdue"], age, limit)]
 
 
-async def save(transaction: Transaction, order: Order) -> None:
-    """Write an order's move; it was locked, so its version is the one that was read."""
+async def save(transaction: Transaction, order: Order) -> Order:
+    """Write an order's move; it was locked, so its version is the one that was read. Answers it with its next one."""
     tag = await transaction.execute(_queries["save"], order.id, order.version, order.status, order.updated_at)
     if tag != "UPDATE 1":
         raise Rejected(f"order {order.id} changed while it was locked")
+    return replace(order, version=order.version + 1)
 
 
 async def get(database: Database, order_id: str, caller: Identity) -> Order:
@@ -66,10 +71,29 @@ async def get(database: Database, order_id: str, caller: Identity) -> Order:
     Raises:
         UnknownOrder: there is none, or it is somebody else's, which nobody can tell apart.
     """
-    row = await database.fetchrow(_queries["get"], _uuid(order_id))
-    if row is None or not caller.may_see(row["username"]):
+    order = await _find(database, _uuid(order_id))
+    if order is None or not caller.may_see(order.username):
         raise UnknownOrder
-    return Order.from_row(row)
+    return order
+
+
+async def show(database: Database, cache: Cache, order_id: str, caller: Identity) -> Kept:
+    """As `get`, what the API shows of it; from the cache, where there is one."""
+    uuid = _uuid(order_id)
+
+    async def load() -> Kept | None:
+        order = await _find(database, uuid)
+        return None if order is None else order.kept()
+
+    found = await cache.read(kept.key("orders", str(uuid)), caller.may_see, load)
+    if found is None:
+        raise UnknownOrder
+    return found
+
+
+async def _find(database: Database, order_id: UUID) -> Order | None:
+    row = await database.fetchrow(_queries["get"], order_id)
+    return None if row is None else Order.from_row(row)
 
 
 async def page(database: Database, username: str | None, before: str | None, limit: int) -> list[Order]:

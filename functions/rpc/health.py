@@ -13,7 +13,7 @@ from grpclib.health.v1.health_pb2 import HealthCheckResponse
 
 from functions.rpc.calls import receive
 
-PREFIX = "/grpc.health.v1.Health/"
+NAME = "grpc.health.v1.Health"
 
 
 class Health(HealthBase):

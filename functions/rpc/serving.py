@@ -8,48 +8,39 @@ import socket
 from collections.abc import Mapping
 
 import uvloop
-from grpclib.const import Handler
-from grpclib.server import Server
 
-from functions.rpc.answering import answering
-from functions.rpc.health import Health
+from functions.rpc.limits import Limits
+from functions.rpc.server import Server
 from functions.rpc.service import Service
 
 
 def run(app: Service, environ: Mapping[str, str], inherited: socket.socket | None) -> None:
-    """Serve until SIGTERM; returns when everything that was begun is answered."""
+    """Serve until SIGTERM; returns when everything that was begun is answered, or was told to go elsewhere."""
     uvloop.run(_serve(app, environ, inherited))
 
 
 async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.socket | None) -> None:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
+    asked, again = asyncio.Event(), asyncio.Event()
+
+    def stop() -> None:
+        (again if asked.is_set() else asked).set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        # Also as PID 1, where no signal has a default; a second one ends it at once.
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     async with app.lifespan():
-        server = server_of(app)
-        if inherited is None:
-            await server.start("0.0.0.0", int(environ.get("PORT", "8080")))  # noqa: S104 - Knative's contract.
-        else:
-            await server.start(sock=inherited)
-        await stop.wait()
+        server = server_of(app, environ)
+        # As Knative's runtime contract has it: all addresses, $PORT.
+        await server.start(inherited or socket.create_server(("0.0.0.0", int(environ.get("PORT", "8080")))))  # noqa: S104
+        await asked.wait()
         app.draining.set()
-        server.close()
-        await server.wait_closed()
+        stopping = asyncio.create_task(server.stop())
+        hurry = asyncio.create_task(again.wait())
+        await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopping, hurry):
+            task.cancel()
 
 
-class _Served:
-    """A service's methods as they are served."""
-
-    def __init__(self, app: Service) -> None:
-        self._app = app
-
-    def __mapping__(self) -> dict[str, Handler]:
-        health = Health({path.split("/")[1] for path in self._app.methods})
-        own = {path: answering(self._app, path, handler) for path, handler in self._app.methods.items()}
-        return own | health.__mapping__()
-
-
-def server_of(app: Service) -> Server:
-    """A server of this app that has not started."""
-    return Server([_Served(app)])
+def server_of(app: Service, environ: Mapping[str, str]) -> Server:
+    """A server of this app that has not started; GRPC_REFLECTION=on lets everybody ask what there is."""
+    return Server(app, Limits(), reflected=environ.get("GRPC_REFLECTION", "off") == "on")

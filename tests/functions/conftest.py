@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import os
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -122,9 +123,9 @@ async def serve_rpc(environment: Environment) -> AsyncIterator[ServeRpc]:
             url = environment(name, area, **variables)
             app = importlib.import_module(f"functions.{name}").app
             await stack.enter_async_context(app.lifespan())
-            server = await stack.enter_async_context(server_of(app))
+            server = await stack.enter_async_context(server_of(app, os.environ))
             listener = socket.create_server(("127.0.0.1", 0))
-            await server.start(sock=listener)
+            await server.start(listener)
             port = listener.getsockname()[1]
             channel = await stack.enter_async_context(Channel(f"http://127.0.0.1:{port}"))
             return ServedRpc(channel, port, app, url)
