@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, cast
+from typing import Any, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
@@ -14,9 +14,6 @@ from functions.rpc.channel import Channel
 from protos.users.v1.users_grpc import UsersServiceStub
 from protos.users.v1.users_pb2 import VerifyBuyerRequest, VerifyBuyerResponse
 
-if TYPE_CHECKING:
-    import grpclib.client
-
 _MAY_PASS = (StreamTerminatedError, ProtocolError, OSError, TimeoutError)
 
 
@@ -26,7 +23,8 @@ class BuyersByGrpc(contextlib.AbstractAsyncContextManager["BuyersByGrpc"]):
     def __init__(self, settings: BuyersSettings) -> None:
         self._settings = settings
         self._channel = Channel(settings.rpc_url)
-        self._users = UsersServiceStub(cast("grpclib.client.Channel", self._channel))
+        # The stub asks for grpclib's own by name.
+        self._users = UsersServiceStub(cast("Any", self._channel))
 
     async def __aexit__(self, *_: object) -> None:
         """Close the channel."""
