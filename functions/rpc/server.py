@@ -85,17 +85,16 @@ class Server:
             self._tokens = TokenSettings.from_environment()
         return self._tokens
 
-    def start_call(self, stream: ServerStream) -> asyncio.Task[None]:
+    def start_call(self, stream: ServerStream) -> None:
         """Let a call's handler answer."""
-        task = asyncio.get_running_loop().create_task(self._run(stream))
+        stream.task = task = stream.connection.loop.create_task(self._run(stream))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
 
     async def _run(self, stream: ServerStream) -> None:
         try:
             await answering.run(self._app, stream)
         finally:
+            self._tasks.discard(stream.task)
             stream.connection.over(stream)
 
     def note(self, stream: ServerStream, error: GRPCError | None) -> None:

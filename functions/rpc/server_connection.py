@@ -65,7 +65,7 @@ class ServerConnection(Connection):
 
     def start(self, stream: ServerStream) -> None:
         """Let the handler run."""
-        stream.task = self._server.start_call(stream)
+        self._server.start_call(stream)
 
     def reset_received(self, stream: Stream, code: int) -> None:
         """The caller needs no answer any more."""
