@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from functions import kept
 from functions.cache import Cache, CacheSettings
 from functions.database import Database, DatabaseSettings
 from functions.users import users
-from knative.runtime import child, environment, provision
-from knative.runtime.manifests import load
-from knative.runtime.state import State
 from tests import caches
-from tests.flows.conftest import ROOT, Customer, Installation
+from tests.bench import direct
+from tests.flows.conftest import Customer, Installation
 
 FUNCTION = "users-get"
 ONE_BY_ONE, IN_FLIGHT, ROUNDS, SECONDS = 1500, 32, 3, 1.5
@@ -38,42 +32,16 @@ def run(installation: Installation) -> None:
     with tempfile.TemporaryDirectory(prefix="wake-bench-") as folder:
         server = caches.start(program, Path(folder))
         try:
-            variables = _variables(installation)
-            with _served(variables) as without, _served({**variables, "CACHE_URL": server.url}) as cached:
+            variables = {**direct.variables(installation, FUNCTION), "LOG_LEVEL": "warning", "CACHE_URL": ""}
+            with (
+                direct.serving(FUNCTION, variables) as without,
+                direct.serving(FUNCTION, {**variables, "CACHE_URL": server.url}) as cached,
+            ):
                 asyncio.run(_compare(customer.username, token, without, cached))
             asyncio.run(_reads(variables["DATABASE_URL"], server.url, customer.username))
         finally:
             server.stop()
     customer.http.close()
-
-
-def _variables(installation: Installation) -> dict[str, str]:
-    status, state = installation.status(), State(installation.folder / "state")
-    platform = load(ROOT / "knative/overlays/local")
-    secrets = provision.complete(platform, status["postgres_port"], state.secrets).secrets
-    found = environment.of_service(
-        platform.services["shop", FUNCTION],
-        environment.Values.of(platform, secrets),
-        status["gateway"],
-        status["broker"],
-    )
-    return {**found, "PATH": os.environ["PATH"], "LOG_LEVEL": "warning", "CACHE_URL": ""}
-
-
-@contextlib.contextmanager
-def _served(variables: dict[str, str]) -> Iterator[int]:
-    """The function as a process of its own, on a port: no gateway, so that the difference is not lost in it."""
-    port = child.free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "functions", FUNCTION], cwd=ROOT, env={**variables, "PORT": str(port)}
-    )
-    try:
-        while not child.accepts("127.0.0.1", port):
-            time.sleep(0.01)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def _compare(username: str, token: str, without: int, cached: int) -> None:
