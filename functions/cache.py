@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _log = logging.getLogger("functions")
-_CONNECTIONS_MAX = 16
+# One for each call in hand; redis-py's pool that waits for one lets newcomers go first, and some wait for ever.
+_CONNECTIONS_MAX = 64
+_HELD_UP_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -155,20 +157,24 @@ class Cache:
         Raises:
             CacheAway: it did not answer in time, or was not asked because it did not lately.
         """
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 - there is a cache.
+        from redis.exceptions import MaxConnectionsError, RedisError, ResponseError  # noqa: PLC0415 - there is a cache.
 
         assert self._redis is not None  # noqa: S101 - asked before.
-        if not self._circuit.allows(time.monotonic()):
+        began = time.monotonic()
+        if not self._circuit.allows(began):
             raise CacheAway
         try:
-            async with asyncio.timeout(self._timeout_seconds):
+            async with _patience(self._timeout_seconds):
                 answer: bytes | None = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
         except ResponseError:
             # A value of another type, no memory left: it is there, and this key is of no use.
             answer = None
+        except MaxConnectionsError as error:
+            # Too much is going on here; that is not its fault.
+            raise CacheAway from error
         except (RedisError, OSError, TimeoutError) as error:
-            self._circuit.failed(time.monotonic())
-            _log.warning("cache_away", extra={"reason": type(error).__name__})
+            if self._circuit.failed(began, time.monotonic()):
+                _log.warning("cache_away", extra={"reason": type(error).__name__})
             raise CacheAway from error
         self._circuit.worked()
         return answer
@@ -176,21 +182,42 @@ class Cache:
 
 def _client(settings: CacheSettings) -> Redis:
     """A pooled client that neither repeats nor says more than it has to when it connects."""
-    from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415 - 30 ms that only those with a cache pay.
+    from redis.asyncio import ConnectionPool, Redis  # noqa: PLC0415 - 30 ms that only those with a cache pay.
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
 
-    pool = BlockingConnectionPool.from_url(
+    pool = ConnectionPool.from_url(
         settings.url,
         max_connections=_CONNECTIONS_MAX,
-        timeout=settings.timeout_seconds,
-        socket_timeout=settings.timeout_seconds,
-        socket_connect_timeout=settings.timeout_seconds,
+        # Ours is for all of it.
+        socket_timeout=None,
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,
     )
     return Redis.from_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def _patience(seconds: float) -> AsyncIterator[None]:
+    """A time-out for whoever is asked, and not for us: where this process was held up, the answer may be there already.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    loop = asyncio.get_running_loop()
+
+    def end(limit: asyncio.Timeout, due: float) -> None:
+        late = loop.time() - due > _HELD_UP_SECONDS
+        limit.reschedule(loop.time() + (_HELD_UP_SECONDS if late else 0))
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds, end, limit, loop.time() + seconds)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @functools.cache

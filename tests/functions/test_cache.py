@@ -213,6 +213,16 @@ async def test_nonsense_is_passed_over(cache: Cache, inside: Any, nonsense: byte
     assert await put(cache, of_version(5)) == of_version(5)
 
 
+async def test_a_process_that_was_held_up_takes_the_answer_that_came_meanwhile(cache: Cache) -> None:
+    """The cache is not to blame for what kept this process from reading."""
+    await cache._ask("PING")
+    asking = asyncio.create_task(cache._ask("PING"))
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 - what holds it up.
+
+    assert await asking
+
+
 async def test_a_value_of_another_type_is_passed_over_and_shuts_nobody_out(cache: Cache, inside: Any) -> None:
     """The cache stays in use for other keys."""
     await inside.lpush(KEY, "a")
@@ -334,7 +344,18 @@ def test_an_open_circuit_lets_one_a_rest_through(steps: list[tuple[float, bool]]
         if allowed:
             tried.append(now)
             in_a_row = 0 if works else in_a_row + 1
-            circuit.worked() if works else circuit.failed(now)
+            circuit.worked() if works else circuit.failed(now, now)
+
+
+def test_what_fails_together_is_one_failure() -> None:
+    """Ten that were asked at once do not open it; three one after the other do."""
+    circuit = Circuit()
+    assert [circuit.failed(1.0, 1.05 + number / 1000) for number in range(10)] == [True, *[False] * 9]
+    assert circuit.allows(1.1)
+    for began in (1.1, 1.2):
+        circuit.failed(began, began + 0.05)
+
+    assert not circuit.allows(1.3)
 
 
 async def test_nothing_is_asked_of_a_cache_that_rests(cache: Cache, cache_server: CacheServer) -> None:
