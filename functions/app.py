@@ -31,6 +31,7 @@ from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
 from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED, Payload
+from functions.hangup import CallerGone, until_hangup
 from functions.metrics import CONTENT_TYPE, Metrics
 
 _log = logging.getLogger("functions")
@@ -191,7 +192,11 @@ class Operation(FastAPI):
             except BadRequest as error:
                 await problems.of_refusal(error)(scope, receive, answer)
             else:
-                await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+                async with until_hangup(scope, receive):
+                    await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+        except CallerGone:
+            # As nginx has it; there is no code for an answer that nobody gets.
+            call.log["status"] = 499
         finally:
             self._note(scope, call, time.monotonic() - arrived, cold)
             await self._publish(call)
