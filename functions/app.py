@@ -183,17 +183,14 @@ class Operation(FastAPI):
                 message["body"] = b""
             await send(message)
 
-        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-
         try:
-            try:
-                arrival.require_once(scope)
-                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
-            except BadRequest as error:
-                await problems.of_refusal(error)(scope, receive, answer)
-            else:
-                async with until_hangup(scope, receive):
-                    await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+            arrival.require_once(scope)
+            call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            async with until_hangup(scope, receive):
+                await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+        except BadRequest as error:
+            await problems.of_refusal(error)(scope, receive, answer)
         except CallerGone:
             # As nginx has it; there is no code for an answer that nobody gets.
             call.log["status"] = 499

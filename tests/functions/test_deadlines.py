@@ -86,7 +86,7 @@ async def until(onlooker: asyncpg.Connection[asyncpg.Record], count: int) -> Non
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE application_name = 'wake' AND state <> 'idle' AND datname = current_database()"
     )
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(10):
         while await onlooker.fetchval(statement) != count:
             await asyncio.sleep(0.005)
 
