@@ -177,7 +177,7 @@ async def _rolled_back(database: Database | None, recorded: list[Event]) -> Asyn
             transaction = connection.transaction()
             await transaction.start()
             try:
-                await connection.execute("SET LOCAL lock_timeout = '2s'")
+                await connection.execute("SET LOCAL lock_timeout = '500ms'")
                 yield _RolledBack(connection, recorded)
             finally:
                 await transaction.rollback()
