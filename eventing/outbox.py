@@ -41,8 +41,19 @@ class Publishes(Protocol):
 
 async def add(transaction: Transaction, event: Event) -> None:
     """Record an event in the transaction that makes it true; it is published after the commit."""
-    await transaction.execute(_queries["add"], event.source, event.id, json.dumps(event.attributes), event.data)
-    transaction.events.append(event)
+    await add_all(transaction, [event])
+
+
+async def add_all(transaction: Transaction, events: Sequence[Event]) -> None:
+    """Record several, which are published in this order."""
+    await transaction.execute(
+        _queries["add"],
+        [event.source for event in events],
+        [event.id for event in events],
+        [json.dumps(event.attributes) for event in events],
+        [event.data for event in events],
+    )
+    transaction.events.extend(events)
 
 
 async def publish(pool: Pool, publisher: Publishes, events: Sequence[Event]) -> int:

@@ -1,5 +1,8 @@
 -- name: add
-INSERT INTO outbox (source, id, attributes, data) VALUES ($1, $2, $3::jsonb, $4)
+INSERT INTO outbox (source, id, attributes, data)
+SELECT source, id, attributes, data
+FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[]) WITH ORDINALITY AS one (source, id, attributes, data, place)
+ORDER BY place
 
 -- name: mark_published
 UPDATE outbox SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL

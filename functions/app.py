@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import quote
 
@@ -25,22 +23,22 @@ from eventing import inbox, outbox, strictjson
 from eventing.event import Event, new_id, to_json
 from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
-from eventing.publisher import Publisher
-from functions import correlation, dryrun, problems, secrets
+from functions import correlation, deadlines, dryrun, problems
 from functions.bodies import field_errors
-from functions.correlation import Call, Cause
-from functions.database import Database, DatabaseSettings
-from functions.errors import Rejected
-from functions.events import REFUSED, Payload
+from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
+from functions.database import Database
+from functions.deadlines import DeadlineSettings
+from functions.errors import BadRequest, Rejected
+from functions.events import REFUSED
+from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-_TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 # Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match"})
+_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
 # Percent-encoded, the reason for which an event that was answered 204 is refused for ever.
 REFUSED_HEADER = "wake-refused"
@@ -52,8 +50,7 @@ AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
 
 def operation(module: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> Operation:
     """The app of the operation that this module is: `functions.orders.place` is `orders-place`."""
-    area, verb = module.split(".")[-2:]
-    return Operation(area, f"{area}-{verb.replace('_', '-')}", body_bytes_max)
+    return Operation(*name_of(module), body_bytes_max)
 
 
 class Operation(FastAPI):
@@ -66,16 +63,17 @@ class Operation(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             max_body_size=body_bytes_max,
-            lifespan=_lifespan,
+            lifespan=lifespan,
         )
         self.state = dryrun.State()
         self.area = area
         self.name = name
         self.state.started = False
         self.state.process_started = None
+        self.state.deadlines = DeadlineSettings()
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
         self._any_event: AnyEventHandler | None = None
-        self.resources: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Any]]] = {}
+        self.resources: dict[str, Resource] = {}
         problems.install(self)
         self.add_api_route("/health/liveness", self._live, include_in_schema=False)
         self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
@@ -90,7 +88,7 @@ class Operation(FastAPI):
         """
         return Response(status_code=200 if self.state.started else 503)
 
-    def opens(self, name: str, resource: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
+    def opens(self, name: str, resource: Resource) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
         self.resources[name] = resource
 
@@ -176,8 +174,8 @@ class Operation(FastAPI):
         if scope["type"] != "http" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
+        arrived = time.monotonic()
         call = _begin(scope)
-        began = time.perf_counter()
         cold = self.state.process_started
         self.state.process_started = None
 
@@ -188,28 +186,16 @@ class Operation(FastAPI):
             await send(message)
 
         try:
-            repeated = _repeated_header(scope)
-            if repeated is not None:
-                await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
-                return
-            await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+            try:
+                _require_once(scope)
+                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            except BadRequest as error:
+                await problems.of_refusal(error)(scope, receive, answer)
+            else:
+                await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
         finally:
-            _note(scope, call, began, cold)
-            await self._publish(call)
-
-    async def _publish(self, call: Call) -> None:
-        """Publish what was committed, at once, in the process that committed it; a crash leaves it to outbox-relay."""
-        if not call.recorded:
-            return
-        publisher: Publisher | None = self.state.publisher
-        if publisher is None:
-            _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
-            return
-        try:
-            await outbox.publish(self.state.database.pool, publisher, call.recorded)
-        except Exception:  # noqa: BLE001 - logged whole, see below.
-            # The answer is out and the rows are safe; whatever this was, it costs time only.
-            _log.exception("publish_failed")
+            _note(scope, call, time.monotonic() - arrived, cold)
+            await publish(self, call)
 
 
 def _payload(kind: type[Payload], event: Event) -> Payload:
@@ -227,41 +213,14 @@ def _payload(kind: type[Payload], event: Event) -> Payload:
         raise Rejected(f"the data of {event.type} is not valid: {wrong}") from error
 
 
-@contextlib.asynccontextmanager
-async def _lifespan(app: Operation) -> AsyncIterator[None]:
-    """Make what the environment names, close it in reverse.
-
-    Raises:
-        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
-    """
-    secrets.require_own(os.environ)
-    url = os.environ.get("DATABASE_URL")
-    database = None if url is None else Database(DatabaseSettings(url))
-    publisher = Publisher.from_environment(os.environ)
-    app.state.database, app.state.publisher = database, publisher
-    async with contextlib.AsyncExitStack() as stack:
-        if database is not None:
-            await database.open()
-            stack.push_async_callback(database.close)
-        if publisher is not None:
-            stack.push_async_callback(publisher.close)
-        for name, resource in app.resources.items():
-            setattr(app.state, name, await stack.enter_async_context(resource()))
-        app.state.started = True
-        try:
-            yield
-        finally:
-            app.state.started = False
-
-
 def _begin(scope: Scope) -> Call:
     """The call of a request: under the id that it came with, if that is sane, else a new one."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     sent = headers.get(b"x-request-id", b"")
-    request_id = sent.decode() if _REQUEST_ID.match(sent) else new_id()
+    request_id = sent.decode() if REQUEST_ID.match(sent) else new_id()
     trace = headers.get(b"traceparent", b"")
     call = Call(
-        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if _TRACEPARENT.match(trace) else None),
+        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if TRACEPARENT.match(trace) else None),
         log={"request_id": request_id},
     )
     correlation.begin(call)
@@ -274,16 +233,23 @@ def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
     return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
 
 
-def _repeated_header(scope: MutableMapping[str, Any]) -> str | None:
+def _require_once(scope: MutableMapping[str, Any]) -> None:
+    """Refuse a header that decides something and came twice.
+
+    Raises:
+        BadRequest: with its name.
+    """
     names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    return next((name.decode() for name in names if names.count(name) > 1), None)
+    repeated = next((name.decode() for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise BadRequest(f"The header {repeated} came twice.")
 
 
-def _note(scope: Scope, call: Call, began: float, cold: float | None) -> None:
+def _note(scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
     fields = {
         "method": scope["method"],
         "path": scope["path"],
-        "duration_ms": round((time.perf_counter() - began) * 1000, 1),
+        "duration_ms": round(seconds * 1000, 1),
         "start": "warm" if cold is None else "cold",
         "correlation_id": call.cause.correlation_id,
         **call.log,

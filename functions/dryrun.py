@@ -63,7 +63,7 @@ class State(starlette.datastructures.State):
         rehearsal = _running.get()
         if rehearsal is not None and key == "database":
             return rehearsal.database
-        if rehearsal is not None and (key in rehearsal.resources or key == "publisher"):
+        if rehearsal is not None and (key in rehearsal.resources or key in {"publisher", "cache"}):
             return _Outside(key)
         return super().__getattr__(key)
 
@@ -82,7 +82,7 @@ class _RolledBack(Database):
     """A database on one connection, whose every transaction is part of one that is rolled back."""
 
     def __init__(self, connection: asyncpg.pool.PoolConnectionProxy[asyncpg.Record], recorded: list[Event]) -> None:
-        self._connection = connection
+        self._only = connection
         self._recorded = recorded
 
     @property
@@ -94,15 +94,15 @@ class _RolledBack(Database):
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A savepoint; its events are kept for the answer, not published."""
         with translated():
-            async with self._connection.transaction():
-                transaction = Transaction(self._connection)
+            async with self._only.transaction():
+                transaction = Transaction(self._only)
                 yield transaction
         self._recorded.extend(transaction.events)
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement."""
         with translated():
-            return await self._connection.fetch(statement, *arguments)
+            return await self._only.fetch(statement, *arguments)
 
 
 def is_asked(content_type: str | None) -> bool:

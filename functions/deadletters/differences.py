@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from eventing import strictjson
 from eventing.event import Event, is_json
-from functions import events
 from functions.bodies import field_errors
-from functions.events import Payload
+from functions.catalogue import payloads
+from functions.payload import Payload
 
 _DEPTH_MAX = 64
 _MISSING = "missing"
@@ -22,7 +22,7 @@ def from_schema(event: Event) -> dict[str, Any]:
 
     `known` is false where the catalogue has no such type, and nothing can be said.
     """
-    payload = _payload_of(event.type)
+    payload = payloads().get(event.type)
     if payload is None:
         return {"known": False, "violations": [], "missing": [], "unknown": []}
     try:
@@ -44,14 +44,6 @@ def _violations(payload: type[Payload], data: object) -> tuple[list[dict[str, st
         found = [{"path": one.field, "message": one.message} for one in field_errors(error)]
         return found, missing
     return [], []
-
-
-def _payload_of(event_type: str) -> type[Payload] | None:
-    """The payload class of an event type."""
-    for one in vars(events).values():
-        if isinstance(one, type) and issubclass(one, Payload) and getattr(one, "TYPE", None) == event_type:
-            return one
-    return None
 
 
 def between(original: Event, edited: Event) -> list[dict[str, Any]]:

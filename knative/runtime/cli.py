@@ -18,6 +18,7 @@ from knative.runtime.state import AlreadyRunning, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _STOPPED_WITHIN_SECONDS = 15.0
+Command = Callable[[argparse.Namespace], int]
 
 
 class Refused(Exception):
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a subcommand, prints a refusal as one line, and exits with 0, 1 (refused) or 2 (wrong use)."""
     options = _parser().parse_args(arguments)
     try:
-        command: Callable[[argparse.Namespace], int] = options.command
+        command: Command = options.command
         sys.exit(command(options))
     except (Refused, AlreadyRunning) as refusal:
         sys.exit(f"wake: {refusal}")
@@ -53,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=_live)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands (none: what runs now, as a table)")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         one.set_defaults(command=command)
         return one
@@ -101,12 +102,17 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _about_events(add: Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]) -> None:
+def _about_events(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
     one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
     one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
     one.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
     one.add_argument("--json", action="store_true", help="one JSON object a line")
+    one = add(
+        "eventtypes", _eventtypes, "list the types of events: what each says, who emits it, which Triggers it wakes"
+    )
+    _manifests(one)
+    one.add_argument("--json", action="store_true", help="as JSON")
     one = add("send", _send, "send an event to the Broker")
     one.add_argument("file", help="a CloudEvent in JSON (structured mode), or - for standard input")
     one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
@@ -315,6 +321,21 @@ def _events(options: argparse.Namespace) -> int:
         state.journal, subject=options.subject, last=options.last, follow=options.follow, as_json=options.json
     ):
         print(line, flush=options.follow)
+    return 0
+
+
+def _eventtypes(options: argparse.Namespace) -> int:
+    from knative.runtime import eventtypes  # noqa: PLC0415
+    from knative.runtime.kustomize import ManifestErrors  # noqa: PLC0415
+    from knative.runtime.manifests import load  # noqa: PLC0415
+
+    try:
+        platform = load(options.manifests)
+    except ManifestErrors as errors:
+        raise Refused(str(errors)) from errors
+    if not platform.event_types:
+        raise Refused(f"{options.manifests} has no EventType")
+    print(json.dumps(eventtypes.listed(platform), indent=1) if options.json else "\n".join(eventtypes.lines(platform)))
     return 0
 
 

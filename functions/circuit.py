@@ -1,0 +1,36 @@
+"""Leaves alone for a while what has just failed, so that nobody waits for it again and again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class Circuit:
+    """Closed, it lets everything pass; opened by failures in a row, one try a rest, until one works.
+
+    Times are in seconds, of whichever clock.
+    """
+
+    failures_max: int = 3
+    rest_seconds: float = 1.0
+    _failures: int = 0
+    _rests_until: float = 0.0
+
+    def allows(self, now: float) -> bool:
+        """Whether to try; after a rest whoever asks first tries for all."""
+        if self._failures < self.failures_max:
+            return True
+        if now < self._rests_until:
+            return False
+        self._rests_until = now + self.rest_seconds
+        return True
+
+    def worked(self) -> None:
+        """It answered."""
+        self._failures = 0
+
+    def failed(self, now: float) -> None:
+        """It did not."""
+        self._failures += 1
+        self._rests_until = now + self.rest_seconds
