@@ -32,6 +32,8 @@ MEDIA_TYPE = "application/vnd.wake.dry-run+json"
 _log = logging.getLogger("functions")
 _PATIENCE_SECONDS = 10.0
 _RECORDS_MAX = 20
+# What every function has beside its database and what it opens itself.
+_OUTSIDE = frozenset({"cache", "publisher"})
 
 # handle: to its end. skip: it has handled this event already. refuse: never. call: it would go on by calling something
 # outside. retry: not now, something is away. fail: a bug, an error that it does not expect.
