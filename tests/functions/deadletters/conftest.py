@@ -18,6 +18,15 @@ from tests.functions.listening import listening
 ADMIN = bearer("root", "admin")
 ORDER_ID = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
 NOBODY = "01a20b76-4eb5-7c00-90cb-bcd920daa208"
+NAMES = (
+    "deadletters.keep",
+    "deadletters.list",
+    "deadletters.show",
+    "deadletters.edit",
+    "deadletters.discard",
+    "deadletters.dry_run",
+    "deadletters.redrive",
+)
 CAPTURED = PaymentsCaptured(order_id=ORDER_ID, amount="99.50", currency="EUR")
 
 
@@ -96,9 +105,8 @@ async def workbench(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         monkeypatch.setenv("NO_PROXY", "")
         spec = {"filter": {"attributes": {"type": "payments.captured.v1"}}}
         triggers = json.dumps([{"name": "orders-confirm", "subscriber": url, "spec": spec}])
-        names = ("keep", "list", "show", "edit", "discard", "dry_run", "redrive")
         functions = {
-            name: await serve(f"deadletters.{name}", TRIGGERS=triggers, REDELIVERIES_PER_SECOND="1000")
-            for name in names
+            name.partition(".")[2]: await serve(name, TRIGGERS=triggers, REDELIVERIES_PER_SECOND="1000")
+            for name in NAMES
         }
         yield Workbench(functions, confirm, url)
