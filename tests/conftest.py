@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.runtime import child, nats, postgres, programs
+from knative.runtime import child, nats, postgres, programs, rabbitmq
 
 ROOT = Path(__file__).parent.parent
 SHARED = "eventing/migrations"
@@ -55,6 +55,26 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nats.Nats]
 def nats_url(nats_server: nats.Nats) -> str:
     """Where the session's nats-server listens."""
     return nats_server.url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The RabbitMQ of RABBITMQ_URL, or a real one of this session's own."""
+    if given := os.environ.get("RABBITMQ_URL", ""):
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    server = rabbitmq_of(folder, child.free_port(), folder / "log")
+    server.wait_until_ready()
+    yield server.url
+    server.stop()
+
+
+def rabbitmq_of(folder: Path, port: int, log: Path, settings: str = "") -> rabbitmq.RabbitMQ:
+    """A rabbitmq-server that was just started; where none is installed the test is skipped."""
+    if rabbitmq.find() is None:
+        pytest.skip(f"rabbitmq-server is not installed: {programs.HOW_TO_GET['rabbitmq-server']}")
+    return rabbitmq.start(folder, port, log, settings)
 
 
 @pytest.fixture(scope="session")
