@@ -119,8 +119,8 @@ def _show(api: Admin, options: argparse.Namespace) -> int:
     for title, event in (("the event", letter), ("as it was edited", letter["edit"])):
         if event is not None:
             print(f"\n{title}:")
-            print("\n".join(f"  {name:<18}{value}" for name, value in event["attributes"].items()))
-            print(f"  data              {event['data']}")
+            print("\n".join(f"  {name:<20}{value}" for name, value in event["attributes"].items()))
+            print(f"  {'data':<20}{event['data']}")
     print("\nattempts:")
     known = len(letter["attempts"])
     for one in letter["attempts"]:
