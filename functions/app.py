@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
 
@@ -20,25 +20,25 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
-from eventing.event import Event, new_id, to_json
+from eventing.event import Event, to_json
 from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
-from functions import correlation, deadlines, dryrun, problems
+from functions import arrival, correlation, deadlines, dryrun, problems
 from functions.bodies import field_errors
-from functions.correlation import REQUEST_ID, TRACEPARENT, Call, Cause
+from functions.correlation import Call
 from functions.database import Database
 from functions.deadlines import DeadlineSettings
-from functions.errors import BadRequest, Rejected
+from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED
+from functions.hangup import CallerGone, until_hangup
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.metrics import CONTENT_TYPE, Metrics
 from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
-# Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match", deadlines.OF_CALLER})
 _JSON_DEPTH_MAX = 64
 # Percent-encoded, the reason for which an event that was answered 204 is refused for ever.
 REFUSED_HEADER = "wake-refused"
@@ -68,6 +68,7 @@ class Operation(FastAPI):
         self.state = dryrun.State()
         self.area = area
         self.name = name
+        self.metrics = Metrics(name)
         self.state.started = False
         self.state.process_started = None
         self.state.deadlines = DeadlineSettings()
@@ -77,6 +78,7 @@ class Operation(FastAPI):
         problems.install(self)
         self.add_api_route("/health/liveness", self._live, include_in_schema=False)
         self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
+        self.add_api_route("/metrics", self._show_metrics, include_in_schema=False)
 
     async def _live(self) -> Response:
         return Response(status_code=200)
@@ -87,6 +89,12 @@ class Operation(FastAPI):
         Not: the database answers, or its outage would have every request held until it times out instead of answered.
         """
         return Response(status_code=200 if self.state.started else 503)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        """To whoever asks the process itself, as Prometheus does; what came through a gateway is from outside."""
+        if "x-forwarded-for" in request.headers:
+            raise NotFound
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     def opens(self, name: str, resource: Resource) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
@@ -170,32 +178,50 @@ class Operation(FastAPI):
         return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or go through the lifespan."""
-        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+        """Answer one request, or go through the lifespan. HEAD is GET without the body (RFC 9110, section 9.3.2)."""
+        if scope["type"] != "http" or scope["path"] == "/metrics" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
         arrived = time.monotonic()
-        call = _begin(scope)
+        call = arrival.begin(scope)
         cold = self.state.process_started
         self.state.process_started = None
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.log["status"] = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_headers(call, cold)]
+                message["headers"] = [*message.get("headers", ()), *arrival.headers(call, cold)]
+            elif scope["method"] == "HEAD":
+                message["body"] = b""
             await send(message)
 
         try:
-            try:
-                _require_once(scope)
-                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
-            except BadRequest as error:
-                await problems.of_refusal(error)(scope, receive, answer)
-            else:
-                await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+            arrival.require_once(scope)
+            call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            async with until_hangup(scope, receive):
+                await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+        except BadRequest as error:
+            await problems.of_refusal(error)(scope, receive, answer)
+        except CallerGone:
+            # As nginx has it; there is no code for an answer that nobody gets.
+            call.log["status"] = 499
         finally:
-            _note(scope, call, time.monotonic() - arrived, cold)
+            self._note(scope, call, time.monotonic() - arrived, cold)
             await publish(self, call)
+
+    def _note(self, scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
+        status, found = call.log.get("status", 500), call.log.get("cache")
+        self.metrics.note(scope["method"], status, seconds, cold=cold is not None, cache=found)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "duration_ms": round(seconds * 1000, 1),
+            "start": "warm" if cold is None else "cold",
+            "correlation_id": call.cause.correlation_id,
+            **call.log,
+        }
+        _log.info("request", extra=fields)
 
 
 def _payload(kind: type[Payload], event: Event) -> Payload:
@@ -211,47 +237,3 @@ def _payload(kind: type[Payload], event: Event) -> Payload:
     except ValidationError as error:
         wrong = ", ".join(f"{one.field}: {one.message}" for one in field_errors(error))
         raise Rejected(f"the data of {event.type} is not valid: {wrong}") from error
-
-
-def _begin(scope: Scope) -> Call:
-    """The call of a request: under the id that it came with, if that is sane, else a new one."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    sent = headers.get(b"x-request-id", b"")
-    request_id = sent.decode() if REQUEST_ID.match(sent) else new_id()
-    trace = headers.get(b"traceparent", b"")
-    call = Call(
-        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if TRACEPARENT.match(trace) else None),
-        log={"request_id": request_id},
-    )
-    correlation.begin(call)
-    return call
-
-
-def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
-    """Under which id it is known, and whether a process had to be started for it."""
-    timing = "start;desc=warm" if cold is None else f"start;desc=cold;dur={(time.time() - cold) * 1000:.1f}"
-    return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
-
-
-def _require_once(scope: MutableMapping[str, Any]) -> None:
-    """Refuse a header that decides something and came twice.
-
-    Raises:
-        BadRequest: with its name.
-    """
-    names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    repeated = next((name.decode() for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise BadRequest(f"The header {repeated} came twice.")
-
-
-def _note(scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
-    fields = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "duration_ms": round(seconds * 1000, 1),
-        "start": "warm" if cold is None else "cold",
-        "correlation_id": call.cause.correlation_id,
-        **call.log,
-    }
-    _log.info("request", extra=fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from eventing.event import Event
 
@@ -35,7 +35,7 @@ class Call:
 
     cause: Cause = field(default_factory=Cause)
     recorded: list[Event] = field(default_factory=list)
-    log: dict[str, object] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
     deadline: float | None = None
     #: The access token that the call came with, for calls that are made on its behalf.
     token: str | None = None

@@ -178,7 +178,7 @@ def translated() -> Iterator[None]:
         raise Unavailable("The database is not available at the moment: try again.") from error
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 

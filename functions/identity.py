@@ -130,8 +130,10 @@ def authenticate(call: Call, authorization: str, settings: TokenSettings) -> Ide
     return identity
 
 
-def caller(request: Request) -> Identity:
+async def caller(request: Request) -> Identity:
     """The caller of a request.
+
+    Async, as all our dependencies are: FastAPI gives any other to a thread, and waits for it.
 
     Raises:
         Unauthenticated: 401.

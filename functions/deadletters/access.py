@@ -16,7 +16,7 @@ LetterId = Annotated[UUID, Field(strict=False, description="a dead letter's id")
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the record")]
 
 
-def _admin(caller: Caller) -> Identity:
+async def _admin(caller: Caller) -> Identity:
     """The caller, who is an admin.
 
     Raises:
@@ -27,7 +27,7 @@ def _admin(caller: Caller) -> Identity:
     return caller
 
 
-def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
+async def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
     """The id in a path.
 
     Raises:

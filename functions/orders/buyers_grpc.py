@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from typing import Any, cast
 
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError, ProtocolError, StreamTerminatedError
@@ -22,7 +23,8 @@ class BuyersByGrpc(contextlib.AbstractAsyncContextManager["BuyersByGrpc"]):
     def __init__(self, settings: BuyersSettings) -> None:
         self._settings = settings
         self._channel = Channel(settings.rpc_url)
-        self._users = UsersServiceStub(self._channel)
+        # The stub asks for grpclib's own by name.
+        self._users = UsersServiceStub(cast("Any", self._channel))
 
     async def __aexit__(self, *_: object) -> None:
         """Close the channel."""

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import grpclib.client
 from grpclib.const import Cardinality
 from grpclib.metadata import Deadline, encode_metadata
 from multidict import MultiDict
@@ -28,8 +29,11 @@ from functions.rpc.pool import Pool
 _FIXED = block((b"te", b"trailers"), (b"content-type", b"application/grpc"), (b"user-agent", b"grpc-python-wake/1"))
 
 
-class Channel:
-    """A channel to one function, for the stubs that grpclib generates: `UsersServiceStub(channel)`."""
+class Channel(grpclib.client.Channel):
+    """A channel to one function, for the stubs that grpclib generates: `UsersServiceStub(channel)`.
+
+    To a stub it is a grpclib channel; nothing of grpclib's own connection is used.
+    """
 
     def __init__(self, target: str, limits: Limits | None = None, environ: Mapping[str, str] = os.environ) -> None:
         """*target* is an http URL; its host is reached through HTTP_PROXY, where that is set.

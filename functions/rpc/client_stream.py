@@ -55,6 +55,7 @@ class ClientStream(Stream):
         self._trailers: Headers | None = None
         self._error: GRPCError | None = None
         self._requested = self._sent_all = self._finished = self._unprocessed = False
+        self._cancelled = False
         self._request = b""
         self._tries = 1
 
@@ -80,7 +81,7 @@ class ClientStream(Stream):
     ) -> None:
         """Wait for the status of a call that went well; break off one that did not."""
         try:
-            if kind is None and self._requested:
+            if kind is None and self._requested and not self._cancelled:
                 await self.recv_trailing_metadata()
         finally:
             if self._timer is not None:
@@ -125,7 +126,8 @@ class ClientStream(Stream):
                 self.connection.write(frames.frame(frames.DATA, frames.END_STREAM, self.id))
 
     async def cancel(self) -> None:
-        """Break the call off."""
+        """Break the call off; leaving its block raises nothing then."""
+        self._cancelled = True
         self._break_off()
 
     async def _open(self) -> None:

@@ -13,24 +13,22 @@ from hpack.exceptions import HPACKError, OversizedHeaderListError
 from hpack.hpack import Decoder as HpackDecoder
 from hpack.hpack import decode_integer, encode_integer
 from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
 from multidict import MultiDict
 
 Headers: TypeAlias = "list[tuple[bytes, bytes]]"
-_STATIC = 61
+# Of a name that the static table (RFC 7541, appendix A) does not have.
+_NO_INDEX = (0,)
 _BLOCKS_MAX, _BLOCK_BYTES_MAX = 64, 256
 
 
 def literal(name: bytes, value: bytes, *, secret: bool = False) -> bytes:
     """A field as it is, in no table; *secret* also asks every proxy to keep it out of its own (RFC 7541, 6.2.3)."""
-    return b"".join(
-        (
-            b"\x10" if secret else b"\x00",
-            bytes(encode_integer(len(name), 7)),
-            name,
-            bytes(encode_integer(len(value), 7)),
-            value,
-        )
-    )
+    index = HeaderTable.STATIC_TABLE_MAPPING.get(name, _NO_INDEX)[0]
+    first = encode_integer(index, 4)
+    first[0] |= 0x10 if secret else 0
+    named = b"" if index else encode_integer(len(name), 7) + name
+    return b"".join((first, named, encode_integer(len(value), 7), value))
 
 
 def block(*fields: tuple[bytes, bytes]) -> bytes:

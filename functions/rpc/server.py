@@ -85,11 +85,16 @@ class Server:
             self._tokens = TokenSettings.from_environment()
         return self._tokens
 
-    async def run(self, stream: ServerStream) -> None:
+    def start_call(self, stream: ServerStream) -> None:
         """Let a call's handler answer."""
+        stream.task = task = stream.connection.loop.create_task(self._run(stream))
+        self._tasks.add(task)
+
+    async def _run(self, stream: ServerStream) -> None:
         try:
             await answering.run(self._app, stream)
         finally:
+            self._tasks.discard(stream.task)
             stream.connection.over(stream)
 
     def note(self, stream: ServerStream, error: GRPCError | None) -> None:
@@ -105,6 +110,7 @@ class Server:
         if self._listening is not None:
             self._listening.close()
         self._health.stop()
+        self._app.draining.set()
         for connection in list(self.connections):
             connection.go_away()
         await self._until_gone(self.limits.drain_seconds if seconds is None else seconds)
@@ -119,7 +125,8 @@ class Server:
     async def _until_gone(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.connections:
+                # Also calls whose connection is gone: they may have events to publish.
+                while self.connections or self._tasks:
                     await asyncio.sleep(0.005)
 
     async def __aenter__(self) -> Self:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from grpclib.const import Status
@@ -34,7 +35,7 @@ class ServerConnection(Connection):
         self._resets = float(server.limits.resets_burst)
         self._resets_at = self._idle_since = self.loop.time()
         self._idle = self.loop.call_later(server.limits.idle_seconds, self._look_whether_idle)
-        self._seen = self._idle
+        self._seen: asyncio.TimerHandle | None = None
         server.connections.add(self)
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
@@ -64,7 +65,7 @@ class ServerConnection(Connection):
 
     def start(self, stream: ServerStream) -> None:
         """Let the handler run."""
-        stream.task = self.loop.create_task(self._server.run(stream))
+        self._server.start_call(stream)
 
     def reset_received(self, stream: Stream, code: int) -> None:
         """The caller needs no answer any more."""
@@ -130,7 +131,8 @@ class ServerConnection(Connection):
     def ended(self, reason: str) -> None:
         """Nobody waits for the answers any more."""
         self._idle.cancel()
-        self._seen.cancel()
+        if self._seen is not None:
+            self._seen.cancel()
         self._server.connections.discard(self)
         for stream in list(self.streams.values()):
             stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)  # type: ignore[attr-defined]

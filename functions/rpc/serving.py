@@ -33,7 +33,6 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
         # As Knative's runtime contract has it: all addresses, $PORT.
         await server.start(inherited or socket.create_server(("0.0.0.0", int(environ.get("PORT", "8080")))))  # noqa: S104
         await asked.wait()
-        app.draining.set()
         stopping = asyncio.create_task(server.stop())
         hurry = asyncio.create_task(again.wait())
         await asyncio.wait({stopping, hurry}, return_when=asyncio.FIRST_COMPLETED)
@@ -42,5 +41,10 @@ async def _serve(app: Service, environ: Mapping[str, str], inherited: socket.soc
 
 
 def server_of(app: Service, environ: Mapping[str, str]) -> Server:
-    """A server of this app that has not started; GRPC_REFLECTION=on lets everybody ask what there is."""
-    return Server(app, Limits(), reflected=environ.get("GRPC_REFLECTION", "off") == "on")
+    """A server of this app that has not started.
+
+    GRPC_REFLECTION=on lets everybody ask what there is, and
+    DRAIN_SECONDS is how long calls in flight may go on when it is told to stop.
+    """
+    limits = Limits(drain_seconds=float(environ.get("DRAIN_SECONDS", Limits.drain_seconds)))
+    return Server(app, limits, reflected=environ.get("GRPC_REFLECTION", "off") == "on")

@@ -21,6 +21,7 @@ _STATUSES: tuple[tuple[type[Refusal], Status], ...] = (
     (errors.AlreadyThere, Status.ALREADY_EXISTS),
     (errors.Conflict, Status.FAILED_PRECONDITION),
     (errors.Rejected, Status.INVALID_ARGUMENT),
+    (errors.DeadlineExceeded, Status.DEADLINE_EXCEEDED),
     (errors.Unavailable, Status.UNAVAILABLE),
 )
 # Who says the `reason` of an ErrorInfo.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from functions.errors import FieldError, Unprocessable
 from functions.rpc.calls import caller, receive
 from functions.rpc.service import service
 from functions.users import users
@@ -12,6 +13,9 @@ from protos.users.v1 import users_pb2 as v1
 from protos.users.v1.users_grpc import UsersServiceBase
 
 app = service(__name__)
+_BATCH_MAX = 1000
+# So many are read with one statement.
+_PAGE = 100
 
 
 @app.serves
@@ -25,21 +29,23 @@ class Users(UsersServiceBase):
         await stream.send_message(v1.GetUserResponse(user=_message(user)))
 
     async def BatchGetUsers(self, stream: Any) -> None:  # noqa: N802
-        """Those that are the caller's to see."""
-        request = await receive(stream)
-        for username in request.usernames:
-            if caller().may_see(username):
-                user = await users.find(app.state.database, username)
-                if user is not None:
-                    await stream.send_message(v1.BatchGetUsersResponse(user=_message(user)))
+        """Those of them that are there, and the caller's to see."""
+        asked = (await receive(stream)).usernames
+        if len(asked) > _BATCH_MAX:
+            raise Unprocessable(errors=[FieldError("usernames", f"At most {_BATCH_MAX} at once.")])
+        may_see = [username for username in asked if caller().may_see(username)]
+        for start in range(0, len(may_see), _PAGE):
+            page = may_see[start : start + _PAGE]
+            found = await users.find_all(app.state.database, page)
+            for user in (found[username] for username in page if username in found):
+                await stream.send_message(v1.BatchGetUsersResponse(user=_message(user)))
 
     async def VerifyBuyer(self, stream: Any) -> None:  # noqa: N802
-        """Whether somebody may buy now."""
-        request = await receive(stream)
-        user = await users.find(app.state.database, request.username) if caller().may_see(request.username) else None
-        await stream.send_message(
-            v1.VerifyBuyerResponse(may_buy=user is not None, reason="" if user else "There is no such user.")
-        )
+        """Whether somebody may buy: whoever may not see the buyer is told no more than that."""
+        username = (await receive(stream)).username
+        user = await users.find(app.state.database, username) if caller().may_see(username) else None
+        reason = "" if user else "There is no such user, or no longer."
+        await stream.send_message(v1.VerifyBuyerResponse(may_buy=user is not None, reason=reason))
 
 
 def _message(user: User) -> v1.User:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from eventing.queries import Queries
@@ -44,6 +45,13 @@ async def find(database: Database, username: str) -> User | None:
     # What cannot be a name (it may hold bytes that no text in PostgreSQL can) is nobody's.
     row = await database.fetchrow(_queries["get"], username) if _NAME.match(username) else None
     return None if row is None else User.from_row(row)
+
+
+async def find_all(database: Database, usernames: Sequence[str]) -> dict[str, User]:
+    """Those of these users that there are, by their names."""
+    names = [username for username in usernames if _NAME.match(username)]
+    rows = await database.fetch(_queries["find_all"], names) if names else []
+    return {user.username: user for user in map(User.from_row, rows)}
 
 
 async def get(database: Database, username: str, caller: Identity) -> User:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-
-import httpx
 
 from knative.runtime import child, environment, provision
 from knative.runtime.manifests import load
@@ -31,9 +28,9 @@ def variables(installation: Installation, name: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def serving(installation: Installation, name: str) -> Iterator[int]:
-    """A function by `python -m functions`, as a container runs it; its port."""
-    with _process([sys.executable, "-m", "functions", name], variables(installation, name)) as port:
+def serving(name: str, given: Mapping[str, str]) -> Iterator[int]:
+    """A function by `python -m functions`, as a container runs it, with these variables; its port."""
+    with _process([sys.executable, "-m", "functions", name], given) as port:
         yield port
 
 
@@ -45,22 +42,14 @@ def program(module: str, *arguments: str) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def _process(command: Sequence[str], given: dict[str, str]) -> Iterator[int]:
+def _process(command: Sequence[str], given: Mapping[str, str]) -> Iterator[int]:
     port = child.free_port()
-    with Path("/dev/null").open("wb") as nothing:
-        process = subprocess.Popen(command, cwd=ROOT, env={**given, "PORT": str(port)}, stdout=nothing)
-        try:
-            _until_open(port, process)
-            yield port
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _until_open(port: int, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline and process.poll() is None:
-        with contextlib.suppress(httpx.ConnectError, httpx.RemoteProtocolError, httpx.ReadError):
-            httpx.get(f"http://127.0.0.1:{port}/")
-            return
-        time.sleep(0.02)
+    process = subprocess.Popen(
+        command, cwd=ROOT, env={**given, "PORT": str(port)}, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+    )
+    try:
+        child.wait_until(lambda: child.accepts("127.0.0.1", port), process, Path("/dev/null"), seconds=20)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()

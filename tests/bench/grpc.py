@@ -31,7 +31,7 @@ from protos.users.v1.users_grpc import UsersServiceBase, UsersServiceStub
 from tests.bench import direct
 from tests.flows.conftest import ROOT, Customer, Installation
 
-IN_FLIGHT, SECONDS, ROUNDS = 32, 1.2, 3
+IN_FLIGHT, SECONDS, ROUNDS = 32, 0.7, 3
 _METHOD = "/wake.users.v1.UsersService/GetUser"
 Call = Callable[[], Awaitable[object]]
 
@@ -40,9 +40,13 @@ def run(installation: Installation) -> None:
     """Print the figures."""
     customer = Customer(installation)
     with contextlib.ExitStack() as stack:
+
+        def serve(name: str) -> int:
+            return stack.enter_context(direct.serving(name, direct.variables(installation, name)))
+
         ports = {
-            "httpx to users-get": stack.enter_context(direct.serving(installation, "users-get")),
-            "gRPC to users-rpc": stack.enter_context(direct.serving(installation, "users-rpc")),
+            "httpx to users-get": serve("users-get"),
+            "gRPC to users-rpc": serve("users-rpc"),
             "bare grpclib echo": stack.enter_context(direct.program(__name__, "serve", "grpclib")),
             "bare grpcio echo": stack.enter_context(direct.program(__name__, "serve", "grpcio")),
         }

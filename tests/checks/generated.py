@@ -54,7 +54,9 @@ def _diagram(moves: Mapping[str, Mapping[str, str | None]], first: str) -> str:
 
 def rendered(form: render.Form) -> str:
     """The base for a cluster that lacks Knative, or the Gateway API."""
-    return _SAY + render.text(collect(ROOT / "knative/overlays/local"), form)
+    # Of the local overlay only the Secrets, which a cluster has too: the base refers to them.
+    secrets = [one for one in collect(ROOT / "knative/overlays/local") if one.body["kind"] == "Secret"]
+    return _SAY + render.text([*collect(ROOT / "knative/base"), *secrets], form)
 
 
 def triggers() -> str:

@@ -35,6 +35,7 @@ def problems() -> Iterator[str]:
     yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
     yield from _private(platform)
+    yield from _routes(platform)
     yield from _events(platform)
 
 
@@ -61,6 +62,15 @@ def _private(platform: Platform) -> Iterator[str]:
         takes_events = isinstance(app, Operation) and any(getattr(route, "path", "") == "/" for route in app.routes)
         if takes_events and service.labels.get(visibility) != "cluster-local":
             yield f"{name} takes events, and its Service is not {visibility}: cluster-local"
+
+
+def _routes(platform: Platform) -> Iterator[str]:
+    """Whoever may GET may HEAD (RFC 9110, section 9.3.2), which a HTTPRoute has to say."""
+    for route in platform.routes:
+        heads = {(one.kind, one.value) for one in route.matches if one.method == "HEAD"}
+        for one in route.matches:
+            if one.method == "GET" and (one.kind, one.value) not in heads:
+                yield f"the route of {route.service[1]} takes GET {one.value} and no HEAD"
 
 
 def _events(platform: Platform) -> Iterator[str]:

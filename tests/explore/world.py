@@ -190,9 +190,9 @@ class World:
         await self._pools["users"].execute("INSERT INTO users VALUES ('ada', 'ada@example.com', 'none')")
         await stack.enter_async_context(users.lifespan())
         users.state.database = WatchedDatabase(self._pools["users"], "users-rpc", Faults)
-        server = await stack.enter_async_context(server_of(users))
+        server = await stack.enter_async_context(server_of(users, os.environ))
         listener = socket.create_server(("127.0.0.1", 0))
-        await server.start(sock=listener)
+        await server.start(listener)
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     async def _serve(self, stack: contextlib.AsyncExitStack, name: str, area: str) -> None:

@@ -97,7 +97,7 @@ ServeRpc = Callable[..., Awaitable[ServedRpc]]
 
 
 @pytest.fixture
-def environment(database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch) -> Environment:
+def environment(database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch, buyers: Users) -> Environment:
     """Sets what a function of this name finds; answers the URL of its area's database, one an area and test."""
     monkeypatch.setenv("TOKEN_KEYS", json.dumps({"keys": [KEY.as_dict(private=False)]}))
     monkeypatch.setenv("TOKEN_SIGNING_KEY", json.dumps(KEY.as_dict(private=True)))
@@ -176,7 +176,7 @@ class Users:
 
 @pytest.fixture(scope="session")
 def users(postgres_server: postgres.Postgres, migrated_template: Callable[[str], str]) -> Iterator[Users]:
-    """Both functions, for the whole session."""
+    """Both functions as processes, for the whole session: orders are placed in the tests of every area."""
     sql(postgres_server, f"CREATE DATABASE {_USERS_DATABASE} TEMPLATE {migrated_template('users')} STRATEGY FILE_COPY")
     found = {
         "DATABASE_URL": postgres_server.url(_USERS_DATABASE),

@@ -59,7 +59,7 @@ async def test_without_the_last_slash_it_is_the_same(serve: Any) -> None:
         (b'{"amount": "10", "currency": "EUR", "payment_token": "tok_approve", "status": "confirmed"}', 422, "status"),
         (b'{"amount": "10", "amount": "1", "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
         (b'{"amount": "10", "currency": "EUR"}', 422, "payment_token"),
-        (b'{"amount": "10", "currency": "EUR", "payment_token": "\\ud800"}', 422, "payment_token"),
+        (b'{"amount": "10", "currency": "EUR", "payment_token": "\\ud800"}', 400, None),
         (b"[" * 100_000, 413, None),
         (b"[" * 50_000, 400, None),
         (b"", 400, None),

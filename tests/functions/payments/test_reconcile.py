@@ -10,14 +10,14 @@ import pytest
 
 from eventing.event import Event
 from functions.payments.check_books import check
-from tests.functions.conftest import Users, bearer
+from tests.functions.conftest import bearer
 from tests.functions.payments.conftest import Cards, placed
 
 PING = Event(id="1", source="/ping", type="dev.knative.sources.ping")
 
 
 @pytest.fixture
-async def settled(serve: Any, cards: Cards, buyers: Users, monkeypatch: pytest.MonkeyPatch) -> Any:
+async def settled(serve: Any, cards: Cards, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An order that was placed, charged and confirmed; answers orders-confirm, payments-charge and the order's id."""
     place = await serve("orders.place")
     body = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}

@@ -60,20 +60,20 @@ class OfGrpclib:
         except GRPCError as error:
             raise Failed(error.status.name, error.message or "", _details(error.details or ())) from error
 
-    async def once(self, text: str, timeout: float | None = None, **metadata: str) -> Answer:
+    async def once(self, text: str, within: float | None = None, **metadata: str) -> Answer:
         """Unary."""
         method = self._method(UnaryUnaryMethod, "Once")
-        async with self._translated(), method.open(timeout=timeout, metadata={**self.metadata, **metadata}) as stream:
+        async with self._translated(), method.open(timeout=within, metadata={**self.metadata, **metadata}) as stream:
             await stream.send_message(StringValue(value=text), end=True)
             reply = await stream.recv_message()
             await stream.recv_trailing_metadata()
         return Answer(reply.value, stream.initial_metadata, stream.trailing_metadata)
 
-    async def call(self, name: str, text: str, timeout: float | None = None) -> str:
+    async def call(self, name: str, text: str, within: float | None = None) -> str:
         """Any unary method."""
         async with self._translated():
             reply = await self._method(UnaryUnaryMethod, name)(
-                StringValue(value=text), timeout=timeout, metadata=self.metadata
+                StringValue(value=text), timeout=within, metadata=self.metadata
             )
             return str(reply.value)
 
@@ -165,20 +165,20 @@ class OfGrpcio:
                 details.append(made)
             raise Failed(error.code().name, error.details() or "", _details(details)) from error
 
-    async def once(self, text: str, timeout: float | None = None, **metadata: str) -> Answer:
+    async def once(self, text: str, within: float | None = None, **metadata: str) -> Answer:
         """Unary."""
         call = self._method("unary_unary", "Once")(
-            StringValue(value=text), timeout=timeout, metadata=(*self.metadata, *metadata.items())
+            StringValue(value=text), timeout=within, metadata=(*self.metadata, *metadata.items())
         )
         async with self._translated():
             reply = await call
         return Answer(reply.value, dict(await call.initial_metadata()), dict(await call.trailing_metadata()))
 
-    async def call(self, name: str, text: str, timeout: float | None = None) -> str:
+    async def call(self, name: str, text: str, within: float | None = None) -> str:
         """Any unary method."""
         async with self._translated():
             reply = await self._method("unary_unary", name)(
-                StringValue(value=text), timeout=timeout, metadata=self.metadata
+                StringValue(value=text), timeout=within, metadata=self.metadata
             )
         return str(reply.value)
 

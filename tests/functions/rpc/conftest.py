@@ -45,14 +45,16 @@ async def serve_echo(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[ServeEcho
         monkeypatch.delenv(name, raising=False)
     async with AsyncExitStack() as stack:
 
-        async def start(port: int = 0, database_url: str | None = None, **changed: float) -> Served:
+        async def start(
+            port: int = 0, host: str = "127.0.0.1", database_url: str | None = None, **changed: float
+        ) -> Served:
             if database_url is not None:
                 monkeypatch.setenv("DATABASE_URL", database_url)
             app, echo = echo_service()
             await stack.enter_async_context(app.lifespan())
             limits = replace(Limits(drain_seconds=0.2), **changed)  # type: ignore[arg-type]
             server = await stack.enter_async_context(Server(app, limits, reflected=True))
-            listening = socket.create_server(("127.0.0.1", port))
+            listening = socket.create_server((host, port))
             await server.start(listening)
             return Served(echo, server, listening.getsockname()[1])
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from google.protobuf.wrappers_pb2 import StringValue
@@ -12,6 +13,7 @@ from functions import correlation, errors
 from functions.errors import FieldError, Refusal
 from functions.rpc.calls import caller, receive
 from functions.rpc.service import Service
+from functions.serve import serve
 
 REFUSALS: dict[str, Refusal] = {
     "INVALID_ARGUMENT": errors.Unprocessable("It is wrong.", errors=(FieldError("name", "is too long"),)),
@@ -70,6 +72,13 @@ class Echo:
             self.cancelled.set()
             raise
 
+    async def slow(self, stream: Any) -> None:
+        """The same, after so many seconds."""
+        message = await receive(stream)
+        self.waiting.set()
+        await asyncio.sleep(float(message.value))
+        await stream.send_message(message)
+
     async def fail(self, stream: Any) -> None:
         """By name; any other is a bug."""
         raise REFUSALS[(await receive(stream)).value]
@@ -82,6 +91,7 @@ class Echo:
             "Total": (self.total, Cardinality.STREAM_UNARY),
             "Each": (self.each, Cardinality.STREAM_STREAM),
             "Wait": (self.wait, Cardinality.UNARY_UNARY),
+            "Slow": (self.slow, Cardinality.UNARY_UNARY),
             "Fail": (self.fail, Cardinality.UNARY_UNARY),
         }
         return {
@@ -103,3 +113,7 @@ def echo_service() -> tuple[Service, Echo]:
 
     made[0].app = app
     return app, made[0]
+
+
+if __name__ == "__main__":
+    serve(echo_service()[0], os.environ)

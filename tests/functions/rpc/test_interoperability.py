@@ -12,7 +12,7 @@ import pytest
 
 from tests.functions.conftest import bearer
 from tests.functions.rpc.clients import Failed, client
-from tests.functions.rpc.conftest import Gateway, ServeEcho, Served
+from tests.functions.rpc.conftest import Gateway, Served, ServeEcho
 from tests.functions.rpc.echo import REFUSALS
 
 MEBIBYTE = 1024 * 1024
@@ -82,7 +82,7 @@ class TestAnyClient:
     async def test_the_deadline_ends_the_handler_too(self, pair: Pair) -> None:
         """DEADLINE_EXCEEDED there, a cancelled handler here."""
         with pytest.raises((Failed, TimeoutError)) as failed:
-            await pair.client.call("Wait", "", timeout=0.2)
+            await pair.client.call("Wait", "", within=0.2)
         await asyncio.wait_for(pair.served.echo.cancelled.wait(), 5)
 
         assert isinstance(failed.value, TimeoutError) or failed.value.status == "DEADLINE_EXCEEDED"
