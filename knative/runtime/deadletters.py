@@ -172,10 +172,9 @@ def _changed(data: str, sets: Sequence[str], unsets: Sequence[str]) -> Any:
         holder[last] = _value(text)
     for path in unsets:
         holder, last = _holder(value, path)
-        try:
-            del holder[last]
-        except (KeyError, IndexError) as error:
-            raise ApiFailed(f"there is no {path} in the data") from error
+        if isinstance(holder, dict) and last not in holder:
+            raise ApiFailed(f"there is no {path} in the data")
+        del holder[last]
     return value
 
 
@@ -187,7 +186,7 @@ def _holder(value: Any, path: str) -> tuple[Any, Any]:
         key = int(last) if isinstance(value, list) else last
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ApiFailed(f"{path} leads nowhere in the data") from error
-    if not isinstance(value, (dict, list)):
+    if not isinstance(value, dict) and not (isinstance(value, list) and 0 <= key < len(value)):
         raise ApiFailed(f"{path} leads nowhere in the data")
     return value, key
 

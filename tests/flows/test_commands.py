@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import uuid
 
+import httpx
 import pytest
 
 from tests.flows.conftest import Customer, Installation, lines, wait_until
@@ -119,6 +120,14 @@ def test_a_dead_letter_is_shown_edited_tried_and_redriven(running: Installation,
     assert "edited by admin: a number" in wake("show", name)
     assert json.loads(wake("list", "--subject", subject, "--json")) == []
     assert "was redriven" in running.wake("deadletters", "discard", name, "--why", "x").stderr
+
+
+def test_nobody_outside_can_ask_for_a_dry_run(running: Installation) -> None:
+    """Functions that take events are cluster-local: 404, by their own name and through the API."""
+    headers = {"content-type": "application/vnd.wake.dry-run+json"}
+    for host in ("payments-charge.shop.localhost", "payments-charge.shop.svc.cluster.local", "localhost"):
+        answer = httpx.post(f"http://127.0.0.1:{running.port}/", content=b"{}", headers={**headers, "host": host})
+        assert answer.status_code == 404, host
 
 
 def test_a_replay_says_first_what_it_would_do(running: Installation, customer: Customer) -> None:
