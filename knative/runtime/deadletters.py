@@ -183,7 +183,7 @@ def _holder(value: Any, path: str) -> tuple[Any, Any]:
     try:
         for step in steps:
             value = value[int(step) if isinstance(value, list) else step]
-        key = int(last) if isinstance(value, list) else last
+        key: Any = int(last) if isinstance(value, list) else last
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ApiFailed(f"{path} leads nowhere in the data") from error
     if not isinstance(value, dict) and not (isinstance(value, list) and 0 <= key < len(value)):
