@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import httpx
 
+from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
 from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
@@ -187,7 +188,13 @@ def dead_letter(event: Event, outcome: Outcome, destination: str, attempts: Sequ
 
 
 def _reason(status: int, body: bytes) -> str:
-    text = " ".join(body[:300].decode(errors="replace").split())
+    """The answer in a line: of a problem document (RFC 9457) its detail."""
+    try:
+        problem = strictjson.parse(body, depth_max=8)
+    except strictjson.InvalidJson:
+        problem = None
+    said = problem.get("detail") if isinstance(problem, dict) else None
+    text = " ".join((said if isinstance(said, str) else body[:300].decode(errors="replace"))[:300].split())
     return text or httpx.codes.get_reason_phrase(status)
 
 

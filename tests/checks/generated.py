@@ -72,6 +72,7 @@ def triggers() -> str:
             }
         )
         for one in load(ROOT / "knative/overlays/cached").triggers
+        if (one.body["spec"]["subscriber"].get("ref") or {}).get("kind") == "Service"
     ]
     return _SAY + _TRIGGERS + "\n".join(["    [", ",\n".join(f"      {line}" for line in lines), "    ]"]) + "\n"
 
