@@ -7,7 +7,7 @@ import contextlib
 import httpx
 
 from eventing.httpclient import client
-from functions import correlation
+from functions import correlation, deadlines
 from functions.errors import Unauthenticated
 from functions.orders.buyers import BuyersSettings, MayNotBuy, UsersAway, seconds_left
 
@@ -38,7 +38,11 @@ class BuyersByHttp(contextlib.AbstractAsyncContextManager["BuyersByHttp"]):
 
     async def _asked(self, username: str) -> int:
         call, seconds = correlation.current(), seconds_left(self._settings.until())
-        headers = {"authorization": f"Bearer {call.token}", "x-request-id": call.cause.correlation_id}
+        headers = {
+            "authorization": f"Bearer {call.token}",
+            "x-request-id": call.cause.correlation_id,
+            deadlines.OF_CALLER.decode(): f"{seconds * 1000:.0f}",
+        }
         if call.cause.traceparent is not None:
             headers["traceparent"] = call.cause.traceparent
         timeout = httpx.Timeout(seconds, connect=min(seconds, _CONNECT_SECONDS))
