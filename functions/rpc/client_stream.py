@@ -8,25 +8,21 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from grpclib.client import _H2_TO_GRPC_STATUS_MAP as OF_HTTP
 from grpclib.const import Cardinality, Status
-from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError, ProtocolError
-from grpclib.metadata import decode_bin_value, decode_grpc_message, encode_timeout
+from grpclib.metadata import encode_timeout
 from h2.errors import ErrorCodes
 from multidict import MultiDict
 
-from functions.rpc import frames
+from functions.rpc import frames, replies
 from functions.rpc.client_connection import ClientConnection
 from functions.rpc.headers import Headers, literal, metadata_of
-from functions.rpc.messages import ENCODINGS, Budget
+from functions.rpc.messages import Budget
 from functions.rpc.stream import Stream, message_bytes
 
 if TYPE_CHECKING:
     from functions.rpc.channel import Channel
 
-_DETAILS = ProtoStatusDetailsCodec()
-_OK = (b"grpc-status", b"0")
 _TRIES_MAX = 3
 
 
@@ -217,40 +213,15 @@ class ClientStream(Stream):
         """The head of the answer, or its status, or both in one."""
         if ended:
             self._trailers = fields
-            self._finish(None if _OK in fields and self._accepts(fields) is None else self._status(fields))
-            return
-        if self._head is None and fields[0][1].startswith(b"1"):
-            return
-        self._head = fields
-        error = self._accepts(fields)
-        if error is not None:
-            self.fail(error, unprocessed=False)
-        self.wake_reader()
-
-    def _accepts(self, fields: Headers) -> GRPCError | None:
-        """Why a head, or trailers that are one, is none of gRPC's."""
-        found = dict(fields)
-        http = found.get(b":status", b"200").decode("latin-1")
-        if http != "200" and b"grpc-status" not in found:
-            return GRPCError(OF_HTTP.get(http, Status.UNKNOWN), f"The answer was HTTP's {http}.")
-        wbits = ENCODINGS.get(found.get(b"grpc-encoding", b"identity"))
-        if wbits is None:
-            return GRPCError(Status.INTERNAL, "The answer is packed in a way that is not known here.")
-        self.messages.wbits = wbits
-        return None
-
-    def _status(self, fields: Headers) -> GRPCError:
-        found = dict(fields)
-        if b"grpc-status" not in found:
-            return self._accepts(fields) or GRPCError(Status.UNKNOWN, "The answer came without a status.")
-        try:
-            status = Status(int(found[b"grpc-status"]))
-        except ValueError:
-            status = Status.UNKNOWN
-        message = decode_grpc_message(found.get(b"grpc-message", b"").decode("latin-1"))
-        packed = found.get(b"grpc-status-details-bin")
-        details = None if packed is None else _DETAILS.decode(status, message, decode_bin_value(packed))
-        return GRPCError(status, message, details)
+            self._finish(replies.failure(fields))
+        elif self._head is None and not fields[0][1].startswith(b"1"):
+            # What begins with a one is no answer yet (RFC 9110, section 15.2).
+            self._head = fields
+            try:
+                self.messages.wbits = replies.encoding(fields)
+            except GRPCError as error:
+                self.fail(error, unprocessed=False)
+            self.wake_reader()
 
     def data_received(self, data: bytes, *, ended: bool) -> None:
         """Part of a message; an end of the stream here has no status behind it."""

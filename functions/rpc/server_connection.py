@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import random
 from typing import TYPE_CHECKING
 
 from grpclib.const import Status
@@ -35,7 +35,8 @@ class ServerConnection(Connection):
         self._resets = float(server.limits.resets_burst)
         self._resets_at = self._idle_since = self.loop.time()
         self._idle = self.loop.call_later(server.limits.idle_seconds, self._look_whether_idle)
-        self._seen: asyncio.TimerHandle | None = None
+        age = server.limits.connection_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret.
+        self._timers = [self.loop.call_later(age, self.go_away)]
         server.connections.add(self)
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
@@ -110,7 +111,7 @@ class ServerConnection(Connection):
         self._leaving = True
         self.write(frames.goaway(frames.LAST_STREAM, ErrorCodes.NO_ERROR))
         self.ping()
-        self._seen = self.loop.call_later(_SEEN_SECONDS, self.ping_answered)
+        self._timers.append(self.loop.call_later(_SEEN_SECONDS, self.ping_answered))
 
     def ping_answered(self) -> None:
         """The peer knows that we go."""
@@ -131,8 +132,8 @@ class ServerConnection(Connection):
     def ended(self, reason: str) -> None:
         """Nobody waits for the answers any more."""
         self._idle.cancel()
-        if self._seen is not None:
-            self._seen.cancel()
+        for timer in self._timers:
+            timer.cancel()
         self._server.connections.discard(self)
         for stream in list(self.streams.values()):
             stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)  # type: ignore[attr-defined]

@@ -185,6 +185,17 @@ async def test_a_connection_without_calls_is_closed(serve_echo: ServeEcho) -> No
         assert await method(channel, "Once")("b") == "b"
 
 
+async def test_an_old_connection_is_replaced_without_anybody_noticing(serve_echo: ServeEcho) -> None:
+    """So that calls spread over replicas that came later."""
+    served = await serve_echo(connection_seconds=0.1)
+    seen = set()
+    async with Channel(f"http://127.0.0.1:{served.port}") as channel:
+        async with asyncio.timeout(5):
+            while len(seen) < 4:
+                await asyncio.gather(*(method(channel, "Slow")("0.002") for _ in range(5)))
+                seen |= {id(one) for one in served.server.connections}
+
+
 async def test_nobody_there_is_said_at_once(serve_echo: ServeEcho) -> None:
     """UNAVAILABLE, not at the deadline; and when somebody comes, they are found."""
     served = await serve_echo()
