@@ -81,11 +81,15 @@ def test_an_open_connection_keeps_nothing_awake(running: Installation, customer:
             request_serializer=users.GetUserRequest.SerializeToString,
             response_deserializer=users.GetUserResponse.FromString,
         )
-        for _ in range(2):
+
+        def call() -> str:
             request = users.GetUserRequest(username=customer.username)
-            answer = get(request, metadata=list(metadata(customer).items()), timeout=20)
-            assert answer.user.username == customer.username
-            wait_until(lambda: "users-rpc" not in running.awake(), 40)
+            return str(get(request, metadata=list(metadata(customer).items()), timeout=20).user.username)
+
+        assert call() == customer.username
+        wait_until(lambda: "users-rpc" in running.awake())
+        wait_until(lambda: "users-rpc" not in running.awake(), 40)
+        assert call() == customer.username
 
 
 async def test_a_watch_that_is_cut_is_resumed(running: Installation, customer: Customer) -> None:
