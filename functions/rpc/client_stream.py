@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from google.protobuf.message import DecodeError
 from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError, ProtocolError
 from grpclib.metadata import encode_timeout
@@ -51,7 +52,7 @@ class ClientStream(Stream):
         self._trailers: Headers | None = None
         self._error: GRPCError | None = None
         self._requested = self._sent_all = self._finished = self._unprocessed = False
-        self._cancelled = False
+        self._cancelled = self._answered = False
         self._request = b""
         self._tries = 1
 
@@ -148,7 +149,7 @@ class ClientStream(Stream):
         Raises:
             GRPCError: the call failed before it came.
         """
-        while self._head is None:
+        while self._head is None and not (self._finished and self._error is None):
             if self._finished:
                 await self._again()
             else:
@@ -160,16 +161,25 @@ class ClientStream(Stream):
         Raises:
             GRPCError: the call failed.
         """
+        streaming = self._cardinality.server_streaming
         while True:
-            if self.messages and (self._finished or self._cardinality.server_streaming):
-                packed = self.next_message()
-                return self._reply_type.FromString(packed)
-            if self._finished:
-                if self._error is None:
-                    return None
-                await self._again()
-            else:
+            if self.messages and (streaming or (self._finished and self._error is None)):
+                return self._unpacked(self.next_message())
+            if not self._finished:
                 await self.arrival()
+            elif self._error is not None:
+                await self._again()
+            elif streaming or self._answered:
+                return None
+            else:
+                raise GRPCError(Status.INTERNAL, "The answer came without its message.")
+
+    def _unpacked(self, packed: bytes | None) -> Any:
+        self._answered = True
+        try:
+            return self._reply_type.FromString(packed)
+        except DecodeError as error:
+            raise GRPCError(Status.INTERNAL, "The answer is not what this method answers.") from error
 
     async def recv_trailing_metadata(self) -> None:
         """Wait for the status.

@@ -281,6 +281,39 @@ async def test_what_may_have_been_processed_is_not_sent_again() -> None:
     assert seen == [1]
 
 
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (lambda one, stream: one.send_headers(stream, [(":status", "503")], end_stream=True), Status.UNAVAILABLE),
+        (lambda one, stream: one.send_headers(stream, [(":status", "200")], end_stream=True), Status.UNKNOWN),
+        (lambda one, stream: _head(one, stream, data=b"", trailers="0"), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=b"\0\0\0\0\1\xff", trailers="0"), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers="99"), Status.UNKNOWN),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers="10"), Status.ABORTED),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers=None), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=b"\0" + (1 << 30).to_bytes(4)), Status.RESOURCE_EXHAUSTED),
+    ],
+    ids=["http", "no-status", "no-message", "no-such-message", "no-such-status", "late", "cut", "long"],
+)
+async def test_an_answer_that_is_none_is_an_error(
+    answer: Callable[[h2.connection.H2Connection, int], None], status: Status
+) -> None:
+    """With a status that fits; and the next call is made."""
+    answers = lambda number, one, stream: answer(one, stream) if number == 1 else reply(one, stream)  # noqa: E731
+    async with stranger(answers=answers) as port, Channel(f"http://127.0.0.1:{port}") as channel:
+        with pytest.raises(GRPCError) as failed:
+            await method(channel, "Once")()
+        assert failed.value.status is status
+        assert await method(channel, "Once")() == ""
+
+
+def _head(one: h2.connection.H2Connection, stream: int, *, data: bytes, trailers: str | None = "") -> None:
+    one.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+    one.send_data(stream, data, end_stream=trailers is None)
+    if trailers:
+        one.send_headers(stream, [("grpc-status", trailers)], end_stream=True)
+
+
 async def test_a_reader_that_is_slow_holds_the_sender_up(serve_echo: ServeEcho) -> None:
     """Not its memory: what is not read is not sent."""
     served = await serve_echo()
