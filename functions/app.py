@@ -30,6 +30,7 @@ from functions.database import Database
 from functions.deadlines import DeadlineSettings
 from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED
+from functions.hangup import CallerGone, until_hangup
 from functions.lifespan import Resource, lifespan, name_of, publish
 from functions.metrics import CONTENT_TYPE, Metrics
 from functions.payload import Payload
@@ -194,16 +195,17 @@ class Operation(FastAPI):
                 message["body"] = b""
             await send(message)
 
-        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-
         try:
-            try:
-                arrival.require_once(scope)
-                call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
-            except BadRequest as error:
-                await problems.of_refusal(error)(scope, receive, answer)
-            else:
+            arrival.require_once(scope)
+            call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            async with until_hangup(scope, receive):
                 await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+        except BadRequest as error:
+            await problems.of_refusal(error)(scope, receive, answer)
+        except CallerGone:
+            # As nginx has it; there is no code for an answer that nobody gets.
+            call.log["status"] = 499
         finally:
             self._note(scope, call, time.monotonic() - arrived, cold)
             await publish(self, call)

@@ -16,12 +16,12 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import Depends, Request
 
 from eventing.event import Event
-from functions import correlation, kept
+from functions import correlation, deadlines, kept
 from functions.circuit import Circuit
 from functions.errors import Unavailable
 from functions.kept import Kept
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _log = logging.getLogger("functions")
-_CONNECTIONS_MAX = 16
+# One for each call in hand; redis-py's pool that waits for one lets newcomers go first, and some wait for ever.
+_CONNECTIONS_MAX = 64
+_HELD_UP_SECONDS = 0.01
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,14 @@ class CacheSettings:
     url: str
     #: Seconds that a copy lives: how long one that nothing could forget may be served, and personal data stays there.
     ttl_seconds: float = 60.0
-    #: Seconds to wait for it, connecting included. Some ten times what the database takes, and nobody notices.
+    #: Seconds to wait for it, connecting included: long for a cache, and too short for a caller to notice.
     timeout_seconds: float = 0.05
+    #: What every key begins with. Two installations may share a server, but not a name: they have the same users.
+    namespace: str = "wake"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> CacheSettings | None:
-        """CACHE_URL, CACHE_TTL_SECONDS, CACHE_TIMEOUT_SECONDS; None where there is no cache."""
+        """CACHE_URL, CACHE_TTL_SECONDS, CACHE_TIMEOUT_SECONDS, CACHE_NAMESPACE; None where there is no cache."""
         url = environ.get("CACHE_URL", "")
         if not url:
             return None
@@ -54,11 +58,16 @@ class CacheSettings:
             url,
             float(environ.get("CACHE_TTL_SECONDS") or cls.ttl_seconds),
             float(environ.get("CACHE_TIMEOUT_SECONDS") or cls.timeout_seconds),
+            environ.get("CACHE_NAMESPACE") or cls.namespace,
         )
 
 
 class CacheAway(Exception):
     """The cache does not answer: what it holds is not known."""
+
+
+class CacheRefuses(CacheAway):
+    """It answers that it cannot do this: a value of another type is there, its memory is full, we may not."""
 
 
 class Cache:
@@ -75,6 +84,7 @@ class Cache:
         #: How long a copy lives.
         self.ttl_seconds = 0.0 if settings is None else settings.ttl_seconds
         self._timeout_seconds = 0.0 if settings is None else settings.timeout_seconds
+        self._namespace = "" if settings is None else settings.namespace
 
     async def close(self) -> None:
         """Close the connections."""
@@ -92,7 +102,8 @@ class Cache:
         if self._redis is None:
             found = await load()
             return found if found is not None and may_see(found.owner) else None
-        answers, copy = await self._copy(key)
+        async with deadlines.bounded():
+            answers, copy = await self._copy(key)
         if copy is not None and may_see(copy.owner):
             return copy
         found = await load()
@@ -111,10 +122,15 @@ class Cache:
             CacheAway: that failed; an old copy may still be there.
         """
         for key, version in filter(None, map(kept.changed, events)) if self._redis is not None else ():
+            await self._forget(key, version)
+
+    async def _forget(self, key: str, version: int) -> None:
+        with contextlib.suppress(CacheRefuses):
             if version:
                 await self._keep(key, version, b"")
-            else:
-                await self._ask("DEL", key)
+                return
+        # Without a version, or room for one, nothing keeps an older copy from coming back; it would not live long.
+        await self._ask("DEL", key)
 
     async def forget_own(self, events: Iterable[Event]) -> None:
         """As `forget`, for the process that made the change; where it fails, the event will do it."""
@@ -139,36 +155,45 @@ class Cache:
         try:
             # No more than that is read, whatever somebody put there.
             value = await self._ask("GETRANGE", key, 0, kept.BYTES_MAX)
+        except CacheRefuses:
+            value = b""
         except CacheAway:
             log["cache"] = "away"
             return False, None
-        copy = kept.decode(value or b"")
+        copy = kept.decode(value)
         log["cache"] = "miss" if copy is None else "hit"
         return True, copy
 
     async def _keep(self, key: str, version: int, body: bytes) -> None:
-        await self._ask("EVAL", _script(), 1, key, version, body, max(1, int(self.ttl_seconds * 1000)))
+        milliseconds = max(1, int(self.ttl_seconds * 1000))
+        await self._ask("EVAL", key, version, body, milliseconds, before=(_script(), 1))
 
-    async def _ask(self, *command: str | bytes | int) -> bytes | None:
-        """What the server answers; None where it answers that it cannot do this.
+    async def _ask(self, verb: str, key: str, *arguments: str | bytes | int, before: tuple[str | int, ...] = ()) -> Any:
+        """What the server answers to a command on a key of ours; *before* is what stands before the key.
 
         Raises:
             CacheAway: it did not answer in time, or was not asked because it did not lately.
+            CacheRefuses: it answered with an error.
         """
-        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415 - there is a cache.
+        from redis.exceptions import MaxConnectionsError, RedisError, ResponseError  # noqa: PLC0415 - there is a cache.
 
         assert self._redis is not None  # noqa: S101 - asked before.
-        if not self._circuit.allows(time.monotonic()):
+        began = time.monotonic()
+        if not self._circuit.allows(began):
             raise CacheAway
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                answer: bytes | None = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
-        except ResponseError:
-            # A value of another type, no memory left: it is there, and this key is of no use.
-            answer = None
+            async with _patience(self._timeout_seconds):
+                command = (verb, *before, f"{self._namespace}:{key}", *arguments)
+                answer = await self._redis.execute_command(*command)  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            self._circuit.worked()
+            raise CacheRefuses from error
+        except MaxConnectionsError as error:
+            # Too much is going on here; that is not its fault.
+            raise CacheAway from error
         except (RedisError, OSError, TimeoutError) as error:
-            self._circuit.failed(time.monotonic())
-            _log.warning("cache_away", extra={"reason": type(error).__name__})
+            if self._circuit.failed(began, time.monotonic()):
+                _log.warning("cache_away", extra={"reason": type(error).__name__})
             raise CacheAway from error
         self._circuit.worked()
         return answer
@@ -176,21 +201,42 @@ class Cache:
 
 def _client(settings: CacheSettings) -> Redis:
     """A pooled client that neither repeats nor says more than it has to when it connects."""
-    from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415 - 30 ms that only those with a cache pay.
+    from redis.asyncio import ConnectionPool, Redis  # noqa: PLC0415 - 30 ms that only those with a cache pay.
     from redis.asyncio.retry import Retry  # noqa: PLC0415
     from redis.backoff import NoBackoff  # noqa: PLC0415
 
-    pool = BlockingConnectionPool.from_url(
+    pool = ConnectionPool.from_url(
         settings.url,
         max_connections=_CONNECTIONS_MAX,
-        timeout=settings.timeout_seconds,
-        socket_timeout=settings.timeout_seconds,
-        socket_connect_timeout=settings.timeout_seconds,
+        # Ours is for all of it.
+        socket_timeout=None,
+        socket_connect_timeout=None,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
         driver_info=None,
     )
     return Redis.from_pool(pool)
+
+
+@contextlib.asynccontextmanager
+async def _patience(seconds: float) -> AsyncIterator[None]:
+    """A time-out for whoever is asked, and not for us: where this process was held up, the answer may be there already.
+
+    Raises:
+        TimeoutError: it did not come.
+    """
+    loop = asyncio.get_running_loop()
+
+    def end(limit: asyncio.Timeout, due: float) -> None:
+        late = loop.time() - due > _HELD_UP_SECONDS
+        limit.reschedule(loop.time() + (_HELD_UP_SECONDS if late else 0))
+
+    async with asyncio.timeout(None) as limit:
+        timer = loop.call_later(seconds, end, limit, loop.time() + seconds)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @functools.cache

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 class Circuit:
     """Closed, it lets everything pass; opened by failures in a row, one try a rest, until one works.
 
-    Times are in seconds, of whichever clock.
+    What fails together is one failure: a process that was held up for a moment finds all its tries too late at once,
+    and that says nothing of whom it asked. Times are in seconds, of whichever clock.
     """
 
     failures_max: int = 3
     rest_seconds: float = 1.0
     _failures: int = 0
+    _failed_at: float = float("-inf")
     _rests_until: float = 0.0
 
     def allows(self, now: float) -> bool:
@@ -30,7 +32,11 @@ class Circuit:
         """It answered."""
         self._failures = 0
 
-    def failed(self, now: float) -> None:
-        """It did not."""
+    def failed(self, began: float, now: float) -> bool:
+        """It did not; answers whether that is a failure of its own, not one that began before the last was known."""
+        if began < self._failed_at:
+            return False
         self._failures += 1
+        self._failed_at = now
         self._rests_until = now + self.rest_seconds
+        return True

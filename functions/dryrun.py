@@ -32,6 +32,8 @@ MEDIA_TYPE = "application/vnd.wake.dry-run+json"
 _log = logging.getLogger("functions")
 _PATIENCE_SECONDS = 10.0
 _RECORDS_MAX = 20
+# What every function has beside its database and what it opens itself.
+_OUTSIDE = frozenset({"cache", "publisher"})
 
 # handle: to its end. skip: it has handled this event already. refuse: never. call: it would go on by calling something
 # outside. retry: not now, something is away. fail: a bug, an error that it does not expect.
@@ -177,7 +179,7 @@ async def _rolled_back(database: Database | None, recorded: list[Event]) -> Asyn
             transaction = connection.transaction()
             await transaction.start()
             try:
-                await connection.execute("SET LOCAL lock_timeout = '2s'")
+                await connection.execute("SET LOCAL lock_timeout = '500ms'")
                 yield _RolledBack(connection, recorded)
             finally:
                 await transaction.rollback()

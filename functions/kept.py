@@ -29,8 +29,8 @@ class Kept:
 
 
 def key(area: str, name: str) -> str:
-    """Under which key an object is kept; *name* was checked to be one."""
-    return f"wake:{FORMAT}:{area}:{name}"
+    """Under which key an object is kept, in whichever namespace; *name* was checked to be one."""
+    return f"{FORMAT}:{area}:{name}"
 
 
 def encode(kept: Kept) -> bytes | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from knative.runtime import child, nats, postgres, programs
+from knative.runtime import child, nats, postgres, programs, rabbitmq
 from tests import caches
 
 ROOT = Path(__file__).parent.parent
@@ -67,6 +67,26 @@ def cache_server(tmp_path: Path) -> Iterator[caches.CacheServer]:
     server = caches.start(program, tmp_path)
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The RabbitMQ of RABBITMQ_URL, or a real one of this session's own."""
+    if given := os.environ.get("RABBITMQ_URL", ""):
+        yield given
+        return
+    folder = tmp_path_factory.mktemp("rabbitmq")
+    server = rabbitmq_of(folder, child.free_port(), folder / "log")
+    server.wait_until_ready()
+    yield server.url
+    server.stop()
+
+
+def rabbitmq_of(folder: Path, port: int, log: Path, settings: str = "") -> rabbitmq.RabbitMQ:
+    """A rabbitmq-server that was just started; where none is installed the test is skipped."""
+    if rabbitmq.find() is None:
+        pytest.skip(f"rabbitmq-server is not installed: {programs.HOW_TO_GET['rabbitmq-server']}")
+    return rabbitmq.start(folder, port, log, settings)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import json
 import logging
 import re
 import time
+from collections import OrderedDict
 from collections.abc import Iterator
 from urllib.parse import quote, unquote
 
@@ -33,33 +34,50 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from eventing.channels.channel import Again, ChannelUnavailable, Delivery, Take
+from eventing.channels.channel import Again, ChannelFull, ChannelUnavailable, Delivery, Features, Take
+from eventing.channels.lanes import Lanes, NotTaken
+from eventing.channels.settings import Settings
+from eventing.channels.taking import answer
 from eventing.event import Event
 
 _log = logging.getLogger(__name__)
-_KEEP_SECONDS = 7 * 24 * 3600.0
+_DEDUP_SECONDS = 120.0
 _PUBLISH_TIMEOUT_SECONDS = 3.0
-# How long a killed dispatcher's events wait before another has them; a living one says so in time.
-_ACK_WAIT_SECONDS = 5.0
-# How many deliveries of one subscription are under way at once.
-_CONCURRENCY = 64
 # Events that wait for their next attempt count here too, and must not keep others from being delivered.
 _ACK_PENDING_MAX = 50_000
 _PULL_EXPIRES_SECONDS = 30.0
-# A request for more is sent when so few are left open of the last ones.
-_PULL_LOW = _CONCURRENCY // 2
+# The clocks of two processes need not agree to the millisecond.
+_EARLY_SECONDS = 0.05
 _HEADER = "ce-"
+# JetStream's error codes for "no room": account, server and stream limits (server/errors.json).
+_FULL = frozenset({10002, 10023, 10028, 10047, 10054, 10077})
 
 
 class NatsChannels:
     """One connection to a nats-server; a channel for each Broker."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, settings: Settings, subscriptions: list[_PullSubscription]) -> None:
         self._client = client
-        self._subscriptions: list[_PullSubscription] = []
+        self._settings = settings
+        self._subscriptions = subscriptions
+
+    @property
+    def features(self) -> Features:
+        """What JetStream promises."""
+        return Features(
+            name="NATS JetStream",
+            survives_restart=True,
+            survives_power_cut="only with `sync_interval: always`, as the embedded server has it",
+            dedup_seconds=_DEDUP_SECONDS,
+            dedup_by="the stream",
+            again="before what is new, as long as no more than 50,000 events of a Trigger wait for their next attempt",
+            take_seconds_max=float("inf"),
+            order="within one copy of the Broker; what a killed copy had in hand comes first",
+            kept_seconds=self._settings.keep_seconds,
+        )
 
     @classmethod
-    async def connect(cls, url: str) -> NatsChannels:
+    async def connect(cls, url: str, settings: Settings | None = None) -> NatsChannels:
         """Connect, and keep connecting for ever when the server goes away later.
 
         Raises:
@@ -86,9 +104,7 @@ class NatsChannels:
             )
         except (OSError, nats.errors.Error, TimeoutError) as error:
             raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
-        channels = cls(client)
-        channels._subscriptions = subscriptions
-        return channels
+        return cls(client, settings or Settings(), subscriptions)
 
     async def channel(self, namespace: str, broker: str) -> NatsChannel:
         """The Broker's stream, created where it does not exist.
@@ -106,15 +122,17 @@ class NatsChannels:
             retention=RetentionPolicy.LIMITS,
             storage=StorageType.FILE,
             discard=DiscardPolicy.NEW,
-            max_age=_KEEP_SECONDS,
-            duplicate_window=120,
+            max_age=self._settings.keep_seconds,
+            max_bytes=self._settings.max_bytes or -1,
+            num_replicas=self._settings.replicas,
+            duplicate_window=_DEDUP_SECONDS,
         )
         with _unavailable():
             try:
                 await jetstream.stream_info(stream)
             except nats.js.errors.NotFoundError:
                 await jetstream.add_stream(config)
-        return NatsChannel(self._client, jetstream, stream, prefix, self._subscriptions)
+        return NatsChannel(self._client, jetstream, stream, prefix, self._settings, self._subscriptions)
 
     async def close(self) -> None:
         """Close the connection, after what was published went out."""
@@ -131,19 +149,21 @@ class NatsChannel:
         jetstream: JetStreamContext,
         stream: str,
         prefix: str,
+        settings: Settings,
         subscriptions: list[_PullSubscription],
     ) -> None:
         self._client = client
         self._jetstream = jetstream
         self._stream = stream
         self._prefix = prefix
+        self._settings = settings
         self._subscriptions = subscriptions
 
     async def publish(self, event: Event) -> None:
         """Store an event; returns when JetStream acknowledged it, which with `sync_interval: always` is on disk.
 
         Raises:
-            ChannelUnavailable: it did not.
+            ChannelUnavailable: it did not; ChannelFull where the stream has no room.
         """
         headers = {f"{_HEADER}{name}": quote(value, safe=_SAFE) for name, value in event.attributes.items()}
         # Of source and id: two sources may use the same ids.
@@ -153,7 +173,9 @@ class NatsChannel:
                 f"{self._prefix}.{_subject(event.type)}", event.data, stream=self._stream, headers=headers
             )
 
-    async def subscribe(self, name: str, event_type: str | None, take: Take) -> _PullSubscription:
+    async def subscribe(
+        self, name: str, event_type: str | None, take: Take, *, ordered: bool = False
+    ) -> _PullSubscription:
         """Deliver from now on, or from where the consumer of this name was left; its filter may change.
 
         Raises:
@@ -164,17 +186,67 @@ class NatsChannel:
             durable_name=durable,
             deliver_policy=DeliverPolicy.NEW,
             ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=_ACK_WAIT_SECONDS,
+            ack_wait=self._settings.ack_wait_seconds,
             max_deliver=-1,
             max_ack_pending=_ACK_PENDING_MAX,
             filter_subject=f"{self._prefix}.{'>' if event_type is None else _subject(event_type)}",
         )
         with _unavailable():
-            await self._jetstream.add_consumer(self._stream, config)
-            subscription = _PullSubscription(self._client, f"{self._stream}.{durable}", take)
-            await subscription.open()
+            info = await self._jetstream.add_consumer(self._stream, config)
+            subscription = _PullSubscription(
+                self._client,
+                f"{self._stream}.{durable}",
+                Lanes(take, self._settings.concurrency) if ordered else take,
+                self._settings.concurrency + self._settings.parked * ordered,
+                self._settings.ack_wait_seconds,
+            )
+            # What another process had in hand when it was killed comes before what is new, once its time is up.
+            await subscription.open(self._settings.ack_wait_seconds if ordered and info.num_ack_pending else 0.0)
         self._subscriptions.append(subscription)
         return subscription
+
+    async def forget(self, name: str) -> None:
+        """Delete the consumer.
+
+        Raises:
+            ChannelUnavailable: JetStream does not answer.
+        """
+        with _unavailable(), contextlib.suppress(nats.js.errors.NotFoundError):
+            await self._jetstream.delete_consumer(self._stream, f"KN_TRIGGER_{_upper(name)}")
+
+
+class _Attempts:
+    """How often events were tried, and when they are due: the server forgets the last moments when it is killed.
+
+    JetStream writes a consumer's state a little later than it answers, also with `sync_interval: always`.
+    """
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def number(self, message: Msg) -> int:
+        """The number of this delivery."""
+        known, _ = self._known.get(_place(message), (0, 0.0))
+        return max(message.metadata.num_delivered, known + 1)
+
+    def early(self, message: Msg) -> float:
+        """By how many seconds it has come too early."""
+        _, due = self._known.get(_place(message), (0, 0.0))
+        return max(0.0, due - time.monotonic())
+
+    def note(self, message: Msg, number: int, wait_seconds: float) -> None:
+        """Remember a delivery, of as many events as may be under way."""
+        place = _place(message)
+        self._known[place] = number, time.monotonic() + wait_seconds
+        self._known.move_to_end(place)
+        if len(self._known) > _ACK_PENDING_MAX:
+            self._known.popitem(last=False)
+
+
+def _place(message: Msg) -> str:
+    """What names a stored message: its number, and when it was stored, since a new stream counts from 1 again."""
+    words = message.reply.split(".")
+    return f"{words[-4]}.{words[-2]}"
 
 
 class _PullSubscription:
@@ -183,22 +255,25 @@ class _PullSubscription:
     A request stays open on the server until events come, so that one that is published is here at once.
     """
 
-    def __init__(self, client: Client, consumer: str, take: Take) -> None:
+    def __init__(self, client: Client, consumer: str, take: Take, in_hand_max: int, ack_wait_seconds: float) -> None:
         self._client = client
         self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{consumer}"
         self._take = take
+        self._in_hand_max = in_hand_max
+        self._ack_wait_seconds = ack_wait_seconds
         self._inbox = client.new_inbox()
         self._subscription: NatsSubscription | None = None
         # Events asked for that have not come, and when the last request runs out.
         self._open = 0
         self._expires = 0.0
         self._tasks: set[asyncio.Task[None]] = set()
+        self._attempts = _Attempts()
         self._wake = asyncio.Event()
         self._asking: asyncio.Task[None] | None = None
 
-    async def open(self) -> None:
+    async def open(self, wait_seconds: float) -> None:
         self._subscription = await self._client.subscribe(self._inbox, cb=self._arrived)
-        self._asking = asyncio.create_task(self._ask())
+        self._asking = asyncio.create_task(self._ask(wait_seconds))
 
     def renew(self) -> None:
         """The server forgot what was asked for (it was restarted): ask again."""
@@ -212,15 +287,19 @@ class _PullSubscription:
         if self._subscription is not None:
             with contextlib.suppress(nats.errors.Error):
                 await self._subscription.unsubscribe()
+        if isinstance(self._take, Lanes):
+            self._take.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _ask(self) -> None:
+    async def _ask(self, wait_seconds: float) -> None:
+        await asyncio.sleep(wait_seconds)
         while True:
             now = time.monotonic()
             if now > self._expires + 1:
                 self._open = 0
-            free = _CONCURRENCY - len(self._tasks) - self._open
-            if free > 0 and self._open < _PULL_LOW:
+            free = self._in_hand_max - len(self._tasks) - self._open
+            # A request for more is sent when few are left open of the last ones.
+            if free > 0 and self._open < self._in_hand_max // 2:
                 request = {"batch": free, "expires": int(_PULL_EXPIRES_SECONDS * 1e9)}
                 with contextlib.suppress(nats.errors.Error, OSError):
                     await self._client.publish(self._request_subject, json.dumps(request).encode(), reply=self._inbox)
@@ -255,21 +334,29 @@ class _PullSubscription:
         if event is None:
             await message.term()
             return
-        working = asyncio.create_task(_keep_alive(message))
+        if (early := self._attempts.early(message)) > _EARLY_SECONDS:
+            await message.nak(delay=early)
+            return
+        attempt = self._attempts.number(message)
+        self._attempts.note(message, attempt, 0.0)
+        working = asyncio.create_task(_keep_alive(message, self._ack_wait_seconds / 2.5))
         try:
-            answer = await self._take(Delivery(event, message.metadata.num_delivered))
+            answered = await answer(self._take, Delivery(event, attempt))
+        except NotTaken:
+            answered = Again(0.0)
         finally:
             working.cancel()
-        if isinstance(answer, Again):
+        if isinstance(answered, Again):
+            self._attempts.note(message, attempt, answered.seconds)
             # A delay of nothing is left out: to the server it would mean its own ack_wait.
-            await message.nak(delay=answer.seconds or None)
+            await message.nak(delay=answered.seconds or None)
         else:
             await message.ack()
 
 
-async def _keep_alive(message: Msg) -> None:
+async def _keep_alive(message: Msg, seconds: float) -> None:
     while True:
-        await asyncio.sleep(_ACK_WAIT_SECONDS / 2.5)
+        await asyncio.sleep(seconds)
         with contextlib.suppress(nats.errors.Error):
             await message.in_progress()
 
@@ -279,6 +366,9 @@ def _unavailable() -> Iterator[None]:
     """Turn every way in which JetStream can fail to answer into one exception."""
     try:
         yield
+    except nats.js.errors.APIError as error:
+        kind = ChannelFull if error.err_code in _FULL else ChannelUnavailable
+        raise kind(f"nats-server: {error.description or error}") from error
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
 

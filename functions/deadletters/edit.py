@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from typing import Annotated, Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import Base64Bytes, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from eventing.event import compact
 from functions import etags
@@ -23,7 +25,7 @@ class EditDeadLetter(StrictModel):
     """What changes: the data as a whole (as JSON, or as bytes in Base64), some attributes (null takes one away)."""
 
     data: Any = None
-    data_base64: Annotated[Base64Bytes | None, Field(strict=False)] = None
+    data_base64: str | None = None
     attributes: dict[str, str | None] = Field(default_factory=dict)
     reason: Reason
 
@@ -34,6 +36,13 @@ class EditDeadLetter(StrictModel):
         if fixed := sorted(FIXED & attributes.keys()):
             raise ValueError(f"{', '.join(fixed)} cannot be edited: an edited event gets an id of its own")
         return attributes
+
+    @field_validator("data_base64")
+    @classmethod
+    def is_base64(cls, encoded: str | None) -> str | None:
+        """Strictly (RFC 4648, section 3.3)."""
+        _decoded(encoded or "")
+        return encoded
 
     @model_validator(mode="after")
     def changes_something(self) -> EditDeadLetter:
@@ -48,7 +57,16 @@ class EditDeadLetter(StrictModel):
     @property
     def content(self) -> bytes | None:
         """The new data as bytes; None where it stays."""
-        return compact(self.data) if "data" in self.model_fields_set else self.data_base64
+        if "data" in self.model_fields_set:
+            return compact(self.data)
+        return None if self.data_base64 is None else _decoded(self.data_base64)
+
+
+def _decoded(encoded: str) -> bytes:
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError("this is not Base64") from error
 
 
 app = operation(__name__, body_bytes_max=2 * EVENT_BYTES_MAX)

@@ -64,7 +64,7 @@ async def redrive_some(asked: Annotated[Redrive, body(Redrive)], caller: Admin, 
     results: list[Result] = []
     following = None
     async for letter_id in _asked_for(database, asked):
-        if time.monotonic() > deadline:
+        if results and time.monotonic() > deadline:
             following = _following(asked, results)
             break
         await app.state.pace.turn()

@@ -13,6 +13,8 @@ from knative.runtime.child import StartFailed
 HOW_TO_GET = {
     "envoy": "install Envoy and put it on PATH (macOS: brew install envoy); there is no wheel of it for this machine",
     "nats-server": "run `make setup` again, or install nats-server 2.10 or newer and put it on PATH",
+    "rabbitmq-server": "install it (on Debian: apt-get install rabbitmq-server; macOS: brew install rabbitmq), "
+    "or name a server that runs in RABBITMQ_URL=amqp://USER:PASSWORD@HOST/",
     "dbmate": "run `make setup` again, or install dbmate 2 and put it on PATH",
     "postgres": "run `make setup` again, or install PostgreSQL 16 or newer and put its bin folder on PATH",
     "initdb": "run `make setup` again, or install PostgreSQL 16 or newer and put its bin folder on PATH",

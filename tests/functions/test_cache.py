@@ -15,9 +15,11 @@ import redis.asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions import kept
+from functions import correlation, kept
 from functions.cache import Cache, CacheAway, CacheSettings
 from functions.circuit import Circuit
+from functions.correlation import Call
+from functions.errors import DeadlineExceeded
 from functions.events import PaymentsCaptured, UsersUpdated
 from functions.kept import BYTES_MAX, FORMAT, Kept
 from tests.caches import CacheServer
@@ -29,7 +31,8 @@ pytestmark = pytest.mark.usefixtures("buyers")
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
 ME, EVE, ADMIN = bearer("ada"), bearer("eve"), bearer("root", "admin")
-KEY = kept.key("users", "ada")
+NAME = kept.key("users", "ada")
+KEY = f"wake:{NAME}"
 NAMES = st.text("abc", min_size=1, max_size=8)
 
 
@@ -160,7 +163,7 @@ async def put(cache: Cache, one: Kept) -> Kept | None:
     async def load() -> Kept:
         return one
 
-    return await cache.read(KEY, lambda _: True, load)
+    return await cache.read(NAME, lambda _: True, load)
 
 
 async def test_a_reader_that_was_overtaken_does_not_put_the_old_copy_back(cache: Cache) -> None:
@@ -172,7 +175,7 @@ async def test_a_reader_that_was_overtaken_does_not_put_the_old_copy_back(cache:
         await announced.wait()
         return of_version(1)
 
-    slow = asyncio.create_task(cache.read(KEY, lambda _: True, load))
+    slow = asyncio.create_task(cache.read(NAME, lambda _: True, load))
     await reading.wait()
     await cache.forget([UsersUpdated(username="ada", version=2).to_event()])
     announced.set()
@@ -187,7 +190,7 @@ async def test_the_latest_version_wins_in_any_order(cache: Cache, inside: Any, o
     """Copies of versions 1 and 2, and the news of version 2: afterwards there is 2, or none."""
     for step in order:
         if step > 0:
-            await cache._keep(KEY, step, kept.encode(of_version(step)) or b"")
+            await cache._keep(NAME, step, kept.encode(of_version(step)) or b"")
         else:
             await cache.forget([UsersUpdated(username="ada", version=-step).to_event()])
 
@@ -216,6 +219,16 @@ async def test_nonsense_is_passed_over(cache: Cache, inside: Any, nonsense: byte
     assert await put(cache, of_version(5)) == of_version(5)
 
 
+async def test_a_process_that_was_held_up_takes_the_answer_that_came_meanwhile(cache: Cache) -> None:
+    """The cache is not to blame for what kept this process from reading."""
+    await cache._ask("GETRANGE", NAME, 0, 9)
+    asking = asyncio.create_task(cache._ask("GETRANGE", NAME, 0, 9))
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 - what holds it up.
+
+    assert await asking == b""
+
+
 async def test_a_value_of_another_type_is_passed_over_and_shuts_nobody_out(cache: Cache, inside: Any) -> None:
     """The cache stays in use for other keys."""
     await inside.lpush(KEY, "a")
@@ -229,10 +242,70 @@ async def test_another_format_is_another_cache(cache: Cache, inside: Any, monkey
     """Two versions of the code side by side do not read each other's copies."""
     await put(cache, of_version(1))
     monkeypatch.setattr(kept, "FORMAT", FORMAT + 1)
-    other = kept.key("users", "ada")
+    monkeypatch.setattr(sys.modules[__name__], "NAME", kept.key("users", "ada"))
 
-    assert await inside.exists(other) == 0
-    assert other != KEY
+    assert await put(cache, of_version(2)) == of_version(2)
+    assert sorted(await inside.keys()) == [b"wake:1:users:ada", b"wake:2:users:ada"]
+
+
+async def test_two_installations_may_share_a_server(cache: Cache, cache_server: CacheServer) -> None:
+    """Under another CACHE_NAMESPACE the same user is another."""
+    await put(cache, of_version(1))
+    other = Cache(CacheSettings(cache_server.url, namespace="staging"))
+
+    assert await put(other, of_version(2)) == of_version(2)
+    await other.close()
+
+
+@pytest.mark.parametrize("setting", [{"maxmemory": "1"}, {}])
+async def test_what_cannot_be_marked_as_forgotten_is_deleted(
+    cache: Cache, inside: Any, setting: dict[str, str]
+) -> None:
+    """A server whose memory is full takes no marks; a value of another type is in their way."""
+    await put(cache, of_version(1))
+    for name, value in setting.items():
+        await inside.config_set(name, value)
+    if not setting:
+        await inside.delete(KEY)
+        await inside.lpush(KEY, "a")
+    await cache.forget([UsersUpdated(username="ada", version=2).to_event()])
+
+    assert await inside.exists(KEY) == 0
+
+
+async def test_a_user_of_the_cache_who_may_not_forget_is_told(cache: Cache, inside: Any) -> None:
+    """Not a copy that silently stays."""
+    await put(cache, of_version(1))
+    await inside.execute_command("ACL", "SETUSER", "default", "-eval", "-del")
+    with pytest.raises(CacheAway):
+        await cache.forget([UsersUpdated(username="ada", version=2).to_event()])
+
+
+async def test_a_call_that_has_less_time_than_the_cache_does_not_wait_for_it(
+    cache: Cache, cache_server: CacheServer
+) -> None:
+    """It ends at its own deadline."""
+    cache_server.hang()
+    correlation.begin(Call(deadline=time.monotonic() + 0.01))
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        await put(cache, of_version(1))
+    correlation.begin(Call())
+    cache_server.go_on()
+
+    assert time.monotonic() - began < 0.04
+
+
+async def test_who_was_cancelled_leaves_no_answer_for_the_next(cache: Cache, inside: Any) -> None:
+    """Whatever was asked before, each gets what was asked for."""
+    await inside.mset({f"wake:{number}": number for number in range(40)})
+    for number in range(20):
+        cancelled = asyncio.create_task(cache._ask("GETRANGE", str(number), 0, 9))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+        cancelled.cancel()
+        assert await cache._ask("GETRANGE", str(number + 20), 0, 9) == str(number + 20).encode()
+        await asyncio.gather(cancelled, return_exceptions=True)
 
 
 async def test_a_long_object_is_not_kept(cache: Cache, inside: Any) -> None:
@@ -337,7 +410,18 @@ def test_an_open_circuit_lets_one_a_rest_through(steps: list[tuple[float, bool]]
         if allowed:
             tried.append(now)
             in_a_row = 0 if works else in_a_row + 1
-            circuit.worked() if works else circuit.failed(now)
+            circuit.worked() if works else circuit.failed(now, now)
+
+
+def test_what_fails_together_is_one_failure() -> None:
+    """Ten that were asked at once do not open it; three one after the other do."""
+    circuit = Circuit()
+    assert [circuit.failed(1.0, 1.05 + number / 1000) for number in range(10)] == [True, *[False] * 9]
+    assert circuit.allows(1.1)
+    for began in (1.1, 1.2):
+        circuit.failed(began, began + 0.05)
+
+    assert not circuit.allows(1.3)
 
 
 async def test_nothing_is_asked_of_a_cache_that_rests(cache: Cache, cache_server: CacheServer) -> None:
@@ -345,9 +429,9 @@ async def test_nothing_is_asked_of_a_cache_that_rests(cache: Cache, cache_server
     cache_server.stop()
     for _ in range(3):
         with pytest.raises(CacheAway):
-            await cache._ask("PING")
+            await cache._ask("GETRANGE", NAME, 0, 9)
     began = time.monotonic()
     with pytest.raises(CacheAway):
-        await cache._ask("PING")
+        await cache._ask("GETRANGE", NAME, 0, 9)
 
     assert time.monotonic() - began < 0.005

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from functions import correlation, deadlines
+from functions import correlation, deadlines, hangup
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import OF_CALLER, OF_GATEWAY, DeadlineSettings
@@ -83,20 +83,14 @@ async def onlooker(database: Database) -> AsyncIterator[asyncpg.Connection[async
     await connection.close()
 
 
-async def running(onlooker: asyncpg.Connection[asyncpg.Record]) -> int:
-    """How many statements of the function the server works on, or holds a transaction open for."""
-    return int(
-        await onlooker.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wake' AND state <> 'idle'"
-            " AND datname = current_database()"
-        )
-    )
-
-
 async def until(onlooker: asyncpg.Connection[asyncpg.Record], count: int) -> None:
-    """Wait until so many run."""
-    async with asyncio.timeout(5):
-        while await running(onlooker) != count:
+    """Wait until the server works on so many statements of the function, or holds transactions open for it."""
+    statement = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'wake' AND state <> 'idle' AND datname = current_database()"
+    )
+    async with asyncio.timeout(10):
+        while await onlooker.fetchval(statement) != count:
             await asyncio.sleep(0.005)
 
 
@@ -178,3 +172,37 @@ async def test_a_database_that_hangs_does_not_hold_the_caller(
 
     assert took < 0.5
     assert (await database.fetchrow("SELECT 1 AS one"))["one"] == 1  # type: ignore[index]
+
+
+async def test_a_reader_who_hangs_up_ends_its_statement_on_the_server_too(
+    serve: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The connection is closed while the database works; a caller who stays is served after that as before."""
+    monkeypatch.setattr(hangup, "WATCHED_AFTER_SECONDS", 0.02)
+    caplog.set_level("INFO")
+    served = await serve("orders.list")
+    looker, locker = await asyncpg.connect(served.database_url), await asyncpg.connect(served.database_url)
+    gone, answered = asyncio.Event(), list[dict[str, Any]]()
+
+    async def receive() -> dict[str, str]:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        answered.append(message)
+
+    headers = [(name.encode(), value.encode()) for name, value in bearer("ada").items()]
+    scope = {"type": "http", "method": "GET", "path": "/orders/", "query_string": b"", "headers": headers}
+    async with locker.transaction():
+        await locker.execute("LOCK TABLE orders")
+        call = asyncio.create_task(served.app(scope, receive, send))
+        await until(looker, 1)
+        gone.set()
+        await call
+        await until(looker, 0)
+    await locker.close()
+    await looker.close()
+
+    assert answered == []
+    assert [record.__dict__["status"] for record in caplog.records if "status" in record.__dict__] == [499]
+    assert (await served.client.get("/orders/", headers=bearer("ada"))).status_code == 200

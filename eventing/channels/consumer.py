@@ -1,0 +1,137 @@
+"""Takes messages of one RabbitMQ queue, and begins again whenever the connection, or the queue, was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractMessage
+
+from eventing.channels.channel import ChannelUnavailable
+from eventing.channels.link import Link, Outlet, unavailable
+
+_log = logging.getLogger(__name__)
+_ANSWER_SECONDS = 3.0
+_AGAIN_SECONDS = 1.0
+
+Handle = Callable[[AbstractIncomingMessage], Coroutine[Any, Any, None]]
+
+
+class Consumer:
+    """At most so many messages in hand, each with a task of its own that settles it."""
+
+    def __init__(
+        self, link: Link, queue: str, in_hand_max: int, declare: Callable[[], Awaitable[None]], handle: Handle
+    ) -> None:
+        self._link = link
+        self._queue = queue
+        self._in_hand_max = in_hand_max
+        self._declare = declare
+        self._handle = handle
+        self._channel: AbstractChannel | None = None
+        self._tag: str | None = None
+        self._opening = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
+
+    async def open(self) -> None:
+        """Begin.
+
+        Raises:
+            ChannelUnavailable: the server does not answer.
+        """
+        await self._consume()
+        self._link.restored.append(self._consume)
+
+    async def close(self, before_waiting: Callable[[], None] | None = None) -> None:
+        """Take no more, finish what is under way; what nobody settled goes back to the queue."""
+        self._closing.set()
+        with contextlib.suppress(ValueError):
+            self._link.restored.remove(self._consume)
+        if self._channel is not None and self._tag is not None and not self._channel.is_closed:
+            with contextlib.suppress(ChannelUnavailable), unavailable():
+                queue = await self._channel.get_queue(self._queue, ensure=False)
+                await queue.cancel(self._tag, timeout=_ANSWER_SECONDS)
+        if before_waiting is not None:
+            before_waiting()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._channel is not None:
+            await closed(self._channel)
+
+    async def wait(self, seconds: float) -> bool:
+        """Wait; answers False where it was closed meanwhile."""
+        try:
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        except TimeoutError:
+            return True
+        return False
+
+    async def moved(
+        self, message: AbstractIncomingMessage, outlet: Outlet, queue: str, changed: AbstractMessage
+    ) -> bool:
+        """Have a message stored in another queue, as long as it is ours; False where it is not, and comes again."""
+        while not message.channel.is_closed:
+            try:
+                if await outlet.publish("", queue, changed):
+                    return True
+                reason = "there is no such queue"
+            except ChannelUnavailable as error:
+                reason = str(error)
+            _log.info("rabbitmq_move_again", extra={"queue": queue, "reason": reason})
+            if not await self.wait(_AGAIN_SECONDS):
+                break
+        return False
+
+    async def _consume(self) -> None:
+        async with self._opening:
+            if self._closing.is_set():
+                return
+            await self._declare()
+            self._channel = channel = await self._link.channel()
+            with unavailable():
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await channel.set_qos(prefetch_count=self._in_hand_max)
+                    queue = await channel.get_queue(self._queue, ensure=False)
+                    self._tag = await queue.consume(self._arrived)
+                    underlay = await channel.get_underlay_channel()
+            underlay.on_consumer_cancel_callbacks.add(self._ended)
+            channel.close_callbacks.add(self._ended)
+
+    def _ended(self, *_: Any) -> None:
+        """The server ended this consumer alone: its queue was deleted, or a delivery took too long."""
+        if not self._closing.is_set() and self._link.connected:
+            self._start(self._consume_again())
+
+    async def _consume_again(self) -> None:
+        while not self._closing.is_set() and self._link.connected:
+            try:
+                await self._consume()
+            except ChannelUnavailable as error:
+                _log.info("rabbitmq_consume_again", extra={"queue": self._queue, "reason": str(error)})
+                await self.wait(_AGAIN_SECONDS)
+            else:
+                return
+
+    async def _arrived(self, message: AbstractIncomingMessage) -> None:
+        # A task of our own: those of the library are cancelled when the connection is lost.
+        self._start(self._handle(message))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def settled(settling: Awaitable[Any]) -> None:
+    """Tell the server; what it cannot be told now is delivered again."""
+    with contextlib.suppress(ChannelUnavailable), unavailable():
+        await settling
+
+
+async def closed(channel: AbstractChannel) -> None:
+    """Close it, as far as the server still answers."""
+    with contextlib.suppress(ChannelUnavailable), unavailable():
+        await channel.close()
