@@ -8,7 +8,7 @@ is most of what a call costs grpclib's own server and client (docs/decisions/003
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from grpclib.exceptions import GRPCError
 from h2.config import H2Configuration
@@ -28,18 +28,19 @@ from functions.rpc.reader import Reader
 if TYPE_CHECKING:
     from functions.rpc.stream import Stream
 
+Kind = TypeVar("Kind", bound="Stream")
 # HPACK's tables when nobody says anything (RFC 9113, section 6.5.2).
 _TABLE_BYTES = 4096
 # Above this the transport says that it is full; it says so again when a quarter is left.
 _WRITE_BUFFER_BYTES = 256 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Generic[Kind]):
     """What both sides share. A subclass says what a header block and an end mean."""
 
     def __init__(self, limits: Limits, *, client_side: bool) -> None:
         self.limits = limits
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Kind] = {}
         self.decoder = Decoder(limits.header_bytes_max)
         self.send_window = 65_535
         self.stream_send_window = 65_535
@@ -62,7 +63,7 @@ class Connection(asyncio.Protocol):
         """A header block: a request, a response's beginning, or trailers."""
         raise NotImplementedError
 
-    def reset_received(self, stream: Stream, code: int) -> None:
+    def reset_received(self, stream: Kind, code: int) -> None:
         """The peer broke this stream off."""
         raise NotImplementedError
 

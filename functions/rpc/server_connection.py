@@ -17,13 +17,12 @@ from functions.rpc.headers import Headers
 if TYPE_CHECKING:
     from functions.rpc.server import Server
     from functions.rpc.server_stream import ServerStream
-    from functions.rpc.stream import Stream
 
 # How long a peer may take to say that it has seen our first GOAWAY.
 _SEEN_SECONDS = 1.0
 
 
-class ServerConnection(Connection):
+class ServerConnection(Connection["ServerStream"]):
     """One connection. `running` are its calls whose handlers are not done, also those that were broken off."""
 
     def __init__(self, server: Server) -> None:
@@ -68,10 +67,10 @@ class ServerConnection(Connection):
         """Let the handler run."""
         self._server.start_call(stream)
 
-    def reset_received(self, stream: Stream, code: int) -> None:
+    def reset_received(self, stream: ServerStream, code: int) -> None:
         """The caller needs no answer any more."""
         self._count_reset()
-        stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)  # type: ignore[attr-defined]
+        stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)
 
     def _count_reset(self) -> None:
         now, limits = self.loop.time(), self.limits
@@ -136,4 +135,4 @@ class ServerConnection(Connection):
             timer.cancel()
         self._server.connections.discard(self)
         for stream in list(self.streams.values()):
-            stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)  # type: ignore[attr-defined]
+            stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)
