@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,7 @@ class ClientConnection(Connection["ClientStream"]):
         self._changed = changed
         self._idle_since = self.loop.time()
         self._idle = self.loop.call_later(limits.client_idle_seconds, self._look_whether_idle)
+        self._doubted: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
@@ -79,9 +81,27 @@ class ClientConnection(Connection["ClientStream"]):
             self.close()
         self._changed(self)
 
+    def doubt(self) -> None:
+        """A call was not answered in time: ask whether anybody is there, and close the connection if not.
+
+        A machine that is gone says nothing, and every call would wait for it until its own deadline.
+        """
+        if self._doubted is None and not self.closed:
+            self.ping()
+            self._doubted = self.loop.call_later(
+                self.limits.connect_seconds, self.close, ErrorCodes.NO_ERROR, "nobody answers on the connection"
+            )
+
+    def ping_answered(self) -> None:
+        """Somebody is there."""
+        if self._doubted is not None:
+            self._doubted.cancel()
+            self._doubted = None
+
     def ended(self, reason: str) -> None:
         """Whatever is in flight may have been processed, or not."""
         self._idle.cancel()
+        self.ping_answered()
         self.leaving = True
         for stream in list(self.streams.values()):
             stream.fail(GRPCError(Status.UNAVAILABLE, f"{reason[0].upper()}{reason[1:]}."), unprocessed=False)

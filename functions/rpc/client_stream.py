@@ -260,6 +260,8 @@ class ClientStream(Stream):
     def _expire(self) -> None:
         if not self._finished:
             self._reset()
+            if self._requested:
+                self.connection.doubt()
             self._finish(GRPCError(Status.DEADLINE_EXCEEDED, "The deadline has passed."))
 
     def _break_off(self) -> None:

@@ -42,7 +42,7 @@ class Limits:
     drain_seconds: float = 10.0
     #: A call to another function for which neither its caller nor the call that it belongs to has a deadline.
     client_unary_seconds: float = 10.0
-    #: For a connection to be established.
+    #: For a connection to be established, and for a sign of life on one where a call was not answered in time.
     connect_seconds: float = 2.0
     #: An address that did not answer is tried again after a pause that doubles up to this.
     pause_seconds_max: float = 5.0

@@ -281,6 +281,41 @@ async def test_what_may_have_been_processed_is_not_sent_again() -> None:
     assert seen == [1]
 
 
+async def test_a_connection_that_says_nothing_is_given_up(serve_echo: ServeEcho) -> None:
+    """As when a machine is gone: the first call waits for its deadline, those behind it are made elsewhere."""
+    served = await serve_echo()
+    connections = 0
+
+    @quiet
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await reader.read(-1)
+            return
+        back, out = await asyncio.open_connection("127.0.0.1", served.port)
+        await asyncio.gather(pour(reader, out), pour(back, writer))
+
+    async def pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            into.write(data)
+        into.close()
+
+    server = await asyncio.start_server(forward, "127.0.0.1", 0)
+    target = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Channel(target, Limits(connect_seconds=0.1)) as channel:
+        first = asyncio.create_task(method(channel, "Once")("a", 0.1))
+        other = asyncio.create_task(method(channel, "Once")("b", 5))
+        failed = await asyncio.gather(first, other, return_exceptions=True)
+        answer = await method(channel, "Once")("c")
+
+    assert [one.status for one in failed if isinstance(one, GRPCError)] == [
+        Status.DEADLINE_EXCEEDED,
+        Status.UNAVAILABLE,
+    ]
+    assert answer == "c"
+
+
 @pytest.mark.parametrize(
     ("answer", "status"),
     [
