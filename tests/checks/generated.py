@@ -71,7 +71,7 @@ def triggers() -> str:
                 "spec": {name: one.body["spec"][name] for name in ("filter", "filters") if name in one.body["spec"]},
             }
         )
-        for one in load(ROOT / "knative/overlays/local").triggers
+        for one in load(ROOT / "knative/overlays/cached").triggers
     ]
     return _SAY + _TRIGGERS + "\n".join(["    [", ",\n".join(f"      {line}" for line in lines), "    ]"]) + "\n"
 
