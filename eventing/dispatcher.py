@@ -36,12 +36,19 @@ class Dispatcher:
 
     async def open(self) -> None:
         """Begin; raises ChannelUnavailable."""
-        self._subscription = await self._channel.subscribe(self.trigger.key, self.trigger.event_type, self.dispatch)
+        self._subscription = await self._channel.subscribe(
+            self.trigger.key, self.trigger.event_type, self.dispatch, ordered=self.trigger.ordered
+        )
 
     async def close(self) -> None:
         """Take no more, finish what is in hand."""
         if self._subscription is not None:
             await self._subscription.close()
+
+    async def forget(self) -> None:
+        """Take no more, and give up the place in the channel with what waits there; raises ChannelUnavailable."""
+        await self.close()
+        await self._channel.forget(self.trigger.key)
 
     async def dispatch(self, delivery: Delivery) -> Done | Again:
         """One attempt, and what follows from it. An event that is given up is only noted."""

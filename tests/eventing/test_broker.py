@@ -1,4 +1,4 @@
-"""The Broker as it is run: its process, a real nats-server, real subscribers over HTTP."""
+"""The Broker as it is run: its process, a real nats-server or rabbitmq-server, real subscribers over HTTP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import base64
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -18,11 +20,14 @@ import httpx
 import pytest
 import yaml
 
+from eventing.event import Event
+from eventing.publisher import Publisher
 from knative.runtime import child
 from tests.servers import quiet
 
 _namespaces = count()
 EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/wake/orders", "ce-type": "orders.placed.v1"}
+both = pytest.mark.parametrize("channel_url", ["nats_url", "rabbitmq_url"], indirect=True)
 QUICK = {"retry": 2, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S"}
 
 
@@ -114,7 +119,13 @@ async def subscriber() -> AsyncIterator[Callable[[], Any]]:
 
 
 @pytest.fixture
-async def run(nats_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+def channel_url(request: pytest.FixtureRequest) -> str:
+    """NATS, or what a test names."""
+    return str(request.getfixturevalue(getattr(request, "param", "nats_url")))
+
+
+@pytest.fixture
+async def run(channel_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts Brokers with these documents; stopped afterwards."""
     started: list[Running] = []
 
@@ -128,7 +139,7 @@ async def run(nats_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]
             "-m",
             "eventing.broker",
             *(f"--manifest={manifest}", f"--port={port}", f"--journal={journal}"),
-            env={**os.environ, "CHANNEL_URL": nats_url},
+            env={**os.environ, "CHANNEL_URL": channel_url, "CHANNEL_SETTLE_SECONDS": "0"},
         )
         async with asyncio.timeout(20):
             while not child.accepts("127.0.0.1", port):
@@ -200,6 +211,7 @@ async def test_the_ingress_answers_as_knative_s(
     assert (await broker.client.post(broker.url.rsplit("/", 2)[0] + "/", headers=EVENT)).status_code == 404
 
 
+@both
 async def test_what_fails_is_tried_again_and_then_dead_lettered(run: Any, subscriber: Any, namespace: str) -> None:
     """Three attempts with back-off; the dead letter says where, how and what was answered."""
     failing, sink = await subscriber(), await subscriber()
@@ -282,6 +294,7 @@ async def test_a_dead_letter_sink_that_is_away_loses_nothing(run: Any, subscribe
     assert len(await broker.until_journal("dead-lettered")) == 1
 
 
+@both
 async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subscriber: Any, namespace: str) -> None:
     """kill -9 while an event waits for its next attempt: the next Broker makes that attempt."""
     one = await subscriber()
@@ -299,6 +312,7 @@ async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subs
     assert delivered["attempt"] == 2
 
 
+@both
 async def test_sighup_takes_a_new_trigger_and_keeps_the_last_good_file(
     run: Any, subscriber: Any, namespace: str
 ) -> None:
@@ -378,3 +392,85 @@ async def test_structured_mode_is_sent_where_it_is_asked_for(run: Any, subscribe
 
     assert headers["content-type"] == "application/cloudevents+json"
     assert json.loads(body)["data"] == {"a": 1}
+
+
+async def test_events_of_a_subject_come_in_order_where_the_trigger_asks_for_it(
+    run: Any, subscriber: Any, namespace: str
+) -> None:
+    """Knative's own annotation; one that fails holds up its own subject only."""
+    one = await subscriber()
+    one.answers = [(503, {}, b"")]
+    docs = documents(namespace, ("a", one.url, {"delivery": {**QUICK, "backoffDelay": "PT0.3S"}}))
+    docs[1]["metadata"]["annotations"] = {"kafka.eventing.knative.dev/delivery.order": "ordered"}
+    broker = await run(*docs)
+    for name, about in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a"), ("b2", "b")):
+        headers = {**EVENT, "ce-id": name, "ce-subject": about}
+        assert (await broker.client.post(broker.url, content=b"{}", headers=headers)).status_code == 202
+    came = [headers["ce-id"] for headers, _ in await one.until(6)]
+
+    assert [name for name in came if name[0] == "a"] == ["a1", "a1", "a2", "a3"]
+    assert came.index("b2") < came.index("a2")
+
+
+@both
+async def test_two_copies_share_the_work(run: Any, subscriber: Any, namespace: str) -> None:
+    """Each event is delivered once, by one or the other."""
+    one = await subscriber()
+    docs = documents(namespace, ("a", one.url, {}))
+    copies = [await run(*docs) for _ in range(2)]
+    for number in range(60):
+        copy = copies[number % 2]
+        await copy.client.post(copy.url, content=b"{}", headers={**EVENT, "ce-id": str(number)})
+    await one.until(60)
+
+    assert sorted(int(headers["ce-id"]) for headers, _ in one.requests) == list(range(60))
+    for copy in copies:
+        assert await copy.until_journal("delivered")
+
+
+@both
+async def test_a_publisher_reaches_the_broker_through_the_channel_alone(
+    run: Any, subscriber: Any, namespace: str, channel_url: str
+) -> None:
+    """nats:// and amqp:// as K_SINK: into the stream or exchange that the Broker delivers from."""
+    one = await subscriber()
+    await run(*documents(namespace, ("a", one.url, {})))
+    publisher = Publisher(f"{channel_url}?broker={namespace}/default", {"team": "shop"})
+    await publisher.publish(Event(id="1", source="/x", type="t", data=b"{}"))
+    await publisher.close()
+    ((headers, body),) = await one.until(1)
+
+    assert (headers["ce-id"], headers["ce-team"], body) == ("1", "shop", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "manifest", "words"),
+    [
+        ({"CHANNEL_URL": "kafka://secret@host"}, "[]", "a channel's URL is nats://"),
+        ({"CHANNEL_CONCURRENCY": "many"}, "[]", "CHANNEL_CONCURRENCY is a whole number"),
+        ({}, "kind: [", "broker.yaml: "),
+        ({}, "{kind: Trigger, metadata: {name: t}, spec: {broker: b}}", "there is no Broker default/b"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(
+    tmp_path: Path, variables: dict[str, str], manifest: str, words: str
+) -> None:
+    """Exit code 1, no traceback, no secret."""
+    (tmp_path / "broker.yaml").write_text(manifest)
+    command = [sys.executable, "-m", "eventing.broker", f"--manifest={tmp_path}/broker.yaml", "--port=0"]
+    ended = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, words in ended.stderr) == (1, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    """Before anything is connected."""
+    (tmp_path / "broker.yaml").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "eventing.broker", f"--manifest={tmp_path}/broker.yaml", f"--port={port}"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.stderr.startswith(f"Port {port} on 127.0.0.1 cannot be listened on")
