@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm deploy-check kn-commands protos lock clean
+.PHONY: help setup up test check bench explore storm deploy-check kn-commands generated release-events protos lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## install everything into .venv/ and end
 
@@ -27,7 +27,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest
 
-check: setup ## format, lint, types, import contracts, generated files, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -35,6 +35,8 @@ check: setup ## format, lint, types, import contracts, generated files, manifest
 	$(BIN)/python -m tests.checks.generated
 	$(BIN)/python -m tests.checks.protos
 	$(BIN)/python -m tests.checks.manifests
+	$(BIN)/python -m tests.checks.events
+	$(BIN)/python -m tests.checks.asyncapi
 
 bench: setup ## measure Wake beside its peers, and print ratios
 	@$(BIN)/python -m tests.bench
@@ -52,6 +54,12 @@ deploy-check: setup ## what the cluster lacks for knative/overlays/$OVERLAY (nat
 
 kn-commands: setup ## the `kn service create` line of every Service
 	@$(BIN)/wake render --kn
+
+generated: setup ## write what is generated from code: event schemas and catalogue, EventTypes, diagrams, plain YAML
+	@$(BIN)/python -m tests.checks.generated --write
+
+release-events: setup ## make today's event schemas the released ones, which nothing may break any more
+	@$(BIN)/python -m tests.checks.events --release
 
 protos: setup ## generate the gRPC stubs from protos/**/*.proto
 	@$(BIN)/python -m tests.checks.protos --write

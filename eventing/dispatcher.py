@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import httpx
 
+from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
-from eventing.delivery import Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
+from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
 from eventing.event import Event, to_binary, to_json
 from eventing.gate import NotAnEvent, receive
 from eventing.journal import Journal
@@ -33,6 +34,7 @@ class Dispatcher:
         self._client = client
         self._journal = journal
         self._subscription: Subscription | None = None
+        self._histories = Histories()
 
     async def open(self) -> None:
         """Begin; raises ChannelUnavailable."""
@@ -58,6 +60,8 @@ class Dispatcher:
         began = time.monotonic()
         outcome = await self._attempt(event)
         step = next_step(outcome, attempt, self.trigger.delivery)
+        if not isinstance(step, Delivered):
+            self._histories.note(event, attempt, outcome.status, outcome.reason)
         self._note(
             "delivered" if isinstance(step, Delivered) else "failed",
             event,
@@ -67,14 +71,22 @@ class Dispatcher:
             reason=outcome.reason or None,
             retry_in_seconds=step.seconds if isinstance(step, RetryIn) else None,
         )
+        if isinstance(step, RetryIn):
+            return Again(step.seconds)
+        settled = await self._settle(step, event, outcome, attempt)
+        if isinstance(settled, Done):
+            self._histories.forget(event)
+        return settled
+
+    async def _settle(
+        self, step: Delivered | GivenUp | DeadLetter, event: Event, outcome: Outcome, attempt: int
+    ) -> Done | Again:
         if isinstance(step, Delivered):
             return Done()
         if isinstance(step, GivenUp):
             rules = self.trigger.delivery.rules.name
             self._note("dropped", event, attempt=attempt, reason=f"by the rules of {rules} it is not tried again")
             return Done()
-        if isinstance(step, RetryIn):
-            return Again(step.seconds)
         return await self._dead_letter(event, outcome, attempt)
 
     async def _attempt(self, event: Event) -> Outcome:
@@ -128,7 +140,9 @@ class Dispatcher:
         if sink is None:
             self._note("dropped", event, attempt=attempt, reason="its Trigger has no dead letter sink")
             return Done()
-        letter = dead_letter(event, outcome, self.trigger.subscriber or str(self.trigger.reply))
+        letter = dead_letter(
+            event, outcome, self.trigger.subscriber or str(self.trigger.reply), self._histories.of(event)
+        )
         answer, _ = await self._post(sink, letter.with_extensions(**{TTL: None}))
         if answer.delivered:
             self._note("dead-lettered", event, attempt=attempt, destination=sink)
@@ -166,12 +180,16 @@ def judge(
         return Outcome(502, f"its reply is no valid event: {error.detail}", body), None
 
 
-def dead_letter(event: Event, outcome: Outcome, destination: str) -> Event:
-    """The event as the dead letter sink gets it: with where it failed, how, and the start of the answer."""
+def dead_letter(event: Event, outcome: Outcome, destination: str, attempts: Sequence[Attempt] = ()) -> Event:
+    """The event as the dead letter sink gets it: with where it failed, how, the start of the answer, every attempt.
+
+    What the event itself says of these is overwritten: only a Broker knows.
+    """
     return replace(event).with_extensions(
         knativeerrordest=destination,
         knativeerrorcode=str(outcome.status or 500),
         knativeerrordata=base64.b64encode(outcome.body[:_ERROR_DATA_BYTES_MAX]).decode() if outcome.body else None,
+        **{ATTEMPTS: encode(attempts)},
     )
 
 

@@ -28,13 +28,20 @@ async def first_time(transaction: Transaction, consumer: str, event: Event) -> b
     Raises:
         EventReused: the same source and id were handled with another type, subject or data.
     """
-    content = _content(event)
-    tag = await transaction.execute(_queries["claim"], consumer, event.source, event.id, content)
-    if tag == "INSERT 0 1":
-        return True
-    if await transaction.fetchval(_queries["content"], consumer, event.source, event.id) != content:
+    tag = await transaction.execute(_queries["claim"], consumer, event.source, event.id, _content(event))
+    return tag == "INSERT 0 1" or not await knows(transaction, consumer, event)
+
+
+async def knows(transaction: Transaction, consumer: str, event: Event) -> bool:
+    """Whether this consumer has handled this event; claims nothing.
+
+    Raises:
+        EventReused: the same source and id were handled with another type, subject or data.
+    """
+    content = await transaction.fetchval(_queries["content"], consumer, event.source, event.id)
+    if content not in {None, _content(event)}:
         raise EventReused(f"event {event.id} of {event.source} came again with other content")
-    return False
+    return content is not None
 
 
 async def sweep(pool: Pool, handled_before: datetime) -> None:

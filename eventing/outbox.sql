@@ -1,5 +1,8 @@
 -- name: add
-INSERT INTO outbox (source, id, attributes, data) VALUES ($1, $2, $3::jsonb, $4)
+INSERT INTO outbox (source, id, attributes, data)
+SELECT source, id, attributes, data
+FROM unnest($1::text[], $2::text[], $3::jsonb[], $4::bytea[]) WITH ORDINALITY AS one (source, id, attributes, data, place)
+ORDER BY place
 
 -- name: mark_published
 UPDATE outbox SET published_at = clock_timestamp(), attempts = attempts + 1, last_error = NULL
@@ -24,6 +27,15 @@ SELECT seq, attributes, data FROM outbox
 WHERE published_at >= $1 AND seq > $2
 ORDER BY seq
 LIMIT $3
+
+-- name: published
+SELECT seq, attributes, data FROM outbox
+WHERE published_at >= $1 AND published_at < $2
+  AND ($3::text IS NULL OR attributes ->> 'type' = $3)
+  AND ($4::text IS NULL OR attributes ->> 'subject' = $4)
+  AND seq > $5
+ORDER BY seq
+LIMIT $6
 
 -- name: sweep
 DELETE FROM outbox WHERE published_at < $1

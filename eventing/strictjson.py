@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 # Turning digits into a number takes time quadratic in their count.
 _DIGITS_MAX = 400
 
@@ -30,19 +31,25 @@ def parse(text: bytes, *, depth_max: int, decimals: bool = False) -> Any:
     if text.count(b"[") + text.count(b"{") > depth_max and _nesting(text) > depth_max:
         raise InvalidJson(f"the JSON is nested deeper than {depth_max}")
     try:
-        return json.loads(
+        value = json.loads(
             text.decode(),
             object_pairs_hook=_unique,
             parse_constant=_refuse_constant,
             parse_float=_decimal if decimals else _finite,
             parse_int=_bounded,
         )
+        if _SURROGATE.search(text):
+            # Half a pair can be written as an escape, and then nowhere else: neither as UTF-8 nor into PostgreSQL.
+            json.dumps(value, ensure_ascii=False, default=str).encode()
     except InvalidJson:
         raise
     except UnicodeDecodeError as error:
         raise InvalidJson("the JSON is not UTF-8") from error
+    except UnicodeEncodeError as error:
+        raise InvalidJson("the JSON has half of a surrogate pair") from error
     except (ValueError, RecursionError) as error:
         raise InvalidJson(f"this is not JSON: {error}") from error
+    return value
 
 
 def _nesting(text: bytes) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
+from functions.app import Operation
 from functions.operations import load
 
 
@@ -19,7 +20,7 @@ def new() -> Function:
     """Make what func-python serves.
 
     Raises:
-        ValueError: FUNCTION names no function; the message lists those there are.
+        ValueError: FUNCTION names no function, the message lists those there are; or one that answers gRPC.
     """
     return Function(os.environ.get("FUNCTION", "users-keys"))
 
@@ -28,7 +29,10 @@ class Function:
     """One function's ASGI app, with the hooks that func-python calls."""
 
     def __init__(self, name: str) -> None:
-        self.app = load(name)
+        app = load(name)
+        if not isinstance(app, Operation):
+            raise ValueError(f"{name} answers gRPC, which func-python does not serve: python -m functions {name}")  # noqa: TRY004 - the setting is wrong.
+        self.app = app
         self._lifespan = self.app.router.lifespan_context(self.app)
         self._starting: asyncio.Lock | None = None
         self._started = False

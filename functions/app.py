@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.routing import APIRoute
@@ -21,26 +20,29 @@ from pydantic import ValidationError
 from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
-from eventing.event import Event, new_id, to_json
-from eventing.gate import NotAnEvent, receive
+from eventing.event import Event, to_json
+from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
-from eventing.publisher import Publisher
-from functions import correlation, problems, secrets
+from functions import arrival, correlation, deadlines, dryrun, problems
 from functions.bodies import field_errors
-from functions.correlation import Call, Cause
-from functions.database import Database, DatabaseSettings
-from functions.errors import Rejected
-from functions.events import REFUSED, Payload
+from functions.correlation import Call
+from functions.database import Database
+from functions.deadlines import DeadlineSettings
+from functions.errors import BadRequest, NotFound, Rejected
+from functions.events import REFUSED
+from functions.hangup import CallerGone, until_hangup
+from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.metrics import CONTENT_TYPE, Metrics
+from functions.payload import Payload
 
 _log = logging.getLogger("functions")
 BODY_BYTES_MAX = 64 * 1024
 # The Broker takes events up to a mebibyte.
 EVENT_BYTES_MAX = 1024 * 1024
-_REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-_TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
-# Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b"authorization", b"idempotency-key", b"content-type", b"if-match"})
 _JSON_DEPTH_MAX = 64
+# Percent-encoded, the reason for which an event that was answered 204 is refused for ever.
+REFUSED_HEADER = "wake-refused"
+_REFUSED_MAX = 300
 
 EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
 AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
@@ -48,8 +50,7 @@ AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
 
 def operation(module: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> Operation:
     """The app of the operation that this module is: `functions.orders.place` is `orders-place`."""
-    area, verb = module.split(".")[-2:]
-    return Operation(area, f"{area}-{verb.replace('_', '-')}", body_bytes_max)
+    return Operation(*name_of(module), body_bytes_max)
 
 
 class Operation(FastAPI):
@@ -62,18 +63,22 @@ class Operation(FastAPI):
             redoc_url=None,
             redirect_slashes=False,
             max_body_size=body_bytes_max,
-            lifespan=_lifespan,
+            lifespan=lifespan,
         )
+        self.state = dryrun.State()
         self.area = area
         self.name = name
+        self.metrics = Metrics(name)
         self.state.started = False
         self.state.process_started = None
+        self.state.deadlines = DeadlineSettings()
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
         self._any_event: AnyEventHandler | None = None
-        self.resources: dict[str, Callable[[], contextlib.AbstractAsyncContextManager[Any]]] = {}
+        self.resources: dict[str, Resource] = {}
         problems.install(self)
         self.add_api_route("/health/liveness", self._live, include_in_schema=False)
         self.add_api_route("/health/readiness", self._ready, include_in_schema=False)
+        self.add_api_route("/metrics", self._show_metrics, include_in_schema=False)
 
     async def _live(self) -> Response:
         return Response(status_code=200)
@@ -85,7 +90,13 @@ class Operation(FastAPI):
         """
         return Response(status_code=200 if self.state.started else 503)
 
-    def opens(self, name: str, resource: Callable[[], contextlib.AbstractAsyncContextManager[Any]]) -> None:
+    async def _show_metrics(self, request: Request) -> Response:
+        """To whoever asks the process itself, as Prometheus does; what came through a gateway is from outside."""
+        if "x-forwarded-for" in request.headers:
+            raise NotFound
+        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+
+    def opens(self, name: str, resource: Resource) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""
         self.resources[name] = resource
 
@@ -107,18 +118,26 @@ class Operation(FastAPI):
         return handler
 
     async def _take_event(self, request: Request) -> Response:
-        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery."""
+        """Answer an event with 204, always empty: behind a Knative Broker any other body is a failed delivery.
+
+        Whoever sends an event here without a Broker reads in REFUSED_HEADER why it can never be handled.
+        """
+        dry = dryrun.is_asked(request.headers.get("content-type"))
         try:
-            event = receive(request.scope["headers"], await request.body())
+            body = await request.body()
+            event = from_json(body) if dry else receive(request.scope["headers"], body)
         except NotAnEvent as error:
             return problems.problem(error.status, "Not a CloudEvent", error.detail)
         call = correlation.current()
         call.cause = correlation.caused_by(event)
         call.log |= {"event_id": event.id, "event_type": event.type, "subject": event.subject}
+        if dry:
+            return await dryrun.answer(self.name, self._handle, event, self.state.database, self.resources)
         try:
             await self._handle(event)
         except (Rejected, EventReused) as error:
             await self._refuse(event, str(error))
+            return Response(status_code=204, headers={REFUSED_HEADER: quote(str(error)[:_REFUSED_MAX])})
         return Response(status_code=204)
 
     async def _handle(self, event: Event) -> None:
@@ -135,7 +154,7 @@ class Operation(FastAPI):
         _log.warning("event_refused", extra={"event_id": event.id, "reason": reason})
         refused = REFUSED[self.area](
             event_id=event.id,
-            event=strictjson.parse(to_json(event), depth_max=_JSON_DEPTH_MAX),
+            event=strictjson.parse(to_json(event, exact=True), depth_max=_JSON_DEPTH_MAX),
             reason=reason,
             function=self.name,
         )
@@ -159,44 +178,50 @@ class Operation(FastAPI):
         return document
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or go through the lifespan."""
-        if scope["type"] != "http" or scope["path"].startswith("/health/"):
+        """Answer one request, or go through the lifespan. HEAD is GET without the body (RFC 9110, section 9.3.2)."""
+        if scope["type"] != "http" or scope["path"] == "/metrics" or scope["path"].startswith("/health/"):
             await super().__call__(scope, receive, send)
             return
-        call = _begin(scope)
-        began = time.perf_counter()
+        arrived = time.monotonic()
+        call = arrival.begin(scope)
         cold = self.state.process_started
         self.state.process_started = None
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 call.log["status"] = message["status"]
-                message["headers"] = [*message.get("headers", ()), *_headers(call, cold)]
+                message["headers"] = [*message.get("headers", ()), *arrival.headers(call, cold)]
+            elif scope["method"] == "HEAD":
+                message["body"] = b""
             await send(message)
 
         try:
-            repeated = _repeated_header(scope)
-            if repeated is not None:
-                await problems.problem(400, "Bad Request", f"The header {repeated} came twice.")(scope, receive, answer)
-                return
-            await super().__call__(scope, receive, problems.for_body_limit(scope, receive, answer))
+            arrival.require_once(scope)
+            call.deadline = arrived + deadlines.seconds_of(scope["headers"], self.state.deadlines)
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            async with until_hangup(scope, receive):
+                await super().__call__(asked, receive, problems.for_body_limit(scope, receive, answer))
+        except BadRequest as error:
+            await problems.of_refusal(error)(scope, receive, answer)
+        except CallerGone:
+            # As nginx has it; there is no code for an answer that nobody gets.
+            call.log["status"] = 499
         finally:
-            _note(scope, call, began, cold)
-            await self._publish(call)
+            self._note(scope, call, time.monotonic() - arrived, cold)
+            await publish(self, call)
 
-    async def _publish(self, call: Call) -> None:
-        """Publish what was committed, at once, in the process that committed it; a crash leaves it to outbox-relay."""
-        if not call.recorded:
-            return
-        publisher: Publisher | None = self.state.publisher
-        if publisher is None:
-            _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
-            return
-        try:
-            await outbox.publish(self.state.database.pool, publisher, call.recorded)
-        except Exception:  # noqa: BLE001 - logged whole, see below.
-            # The answer is out and the rows are safe; whatever this was, it costs time only.
-            _log.exception("publish_failed")
+    def _note(self, scope: Scope, call: Call, seconds: float, cold: float | None) -> None:
+        status, found = call.log.get("status", 500), call.log.get("cache")
+        self.metrics.note(scope["method"], status, seconds, cold=cold is not None, cache=found)
+        fields = {
+            "method": scope["method"],
+            "path": scope["path"],
+            "duration_ms": round(seconds * 1000, 1),
+            "start": "warm" if cold is None else "cold",
+            "correlation_id": call.cause.correlation_id,
+            **call.log,
+        }
+        _log.info("request", extra=fields)
 
 
 def _payload(kind: type[Payload], event: Event) -> Payload:
@@ -212,67 +237,3 @@ def _payload(kind: type[Payload], event: Event) -> Payload:
     except ValidationError as error:
         wrong = ", ".join(f"{one.field}: {one.message}" for one in field_errors(error))
         raise Rejected(f"the data of {event.type} is not valid: {wrong}") from error
-
-
-@contextlib.asynccontextmanager
-async def _lifespan(app: Operation) -> AsyncIterator[None]:
-    """Make what the environment names, close it in reverse.
-
-    Raises:
-        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
-    """
-    secrets.require_own(os.environ)
-    url = os.environ.get("DATABASE_URL")
-    database = None if url is None else Database(DatabaseSettings(url))
-    publisher = Publisher.from_environment(os.environ)
-    app.state.database, app.state.publisher = database, publisher
-    async with contextlib.AsyncExitStack() as stack:
-        if database is not None:
-            await database.open()
-            stack.push_async_callback(database.close)
-        if publisher is not None:
-            stack.push_async_callback(publisher.close)
-        for name, resource in app.resources.items():
-            setattr(app.state, name, await stack.enter_async_context(resource()))
-        app.state.started = True
-        try:
-            yield
-        finally:
-            app.state.started = False
-
-
-def _begin(scope: Scope) -> Call:
-    """The call of a request: under the id that it came with, if that is sane, else a new one."""
-    headers: dict[bytes, bytes] = dict(scope["headers"])
-    sent = headers.get(b"x-request-id", b"")
-    request_id = sent.decode() if _REQUEST_ID.match(sent) else new_id()
-    trace = headers.get(b"traceparent", b"")
-    call = Call(
-        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if _TRACEPARENT.match(trace) else None),
-        log={"request_id": request_id},
-    )
-    correlation.begin(call)
-    return call
-
-
-def _headers(call: Call, cold: float | None) -> list[tuple[bytes, bytes]]:
-    """Under which id it is known, and whether a process had to be started for it."""
-    timing = "start;desc=warm" if cold is None else f"start;desc=cold;dur={(time.time() - cold) * 1000:.1f}"
-    return [(b"x-request-id", str(call.log["request_id"]).encode()), (b"server-timing", timing.encode())]
-
-
-def _repeated_header(scope: MutableMapping[str, Any]) -> str | None:
-    names = [name for name, _ in scope["headers"] if name in _ONLY_ONCE]
-    return next((name.decode() for name in names if names.count(name) > 1), None)
-
-
-def _note(scope: Scope, call: Call, began: float, cold: float | None) -> None:
-    fields = {
-        "method": scope["method"],
-        "path": scope["path"],
-        "duration_ms": round((time.perf_counter() - began) * 1000, 1),
-        "start": "warm" if cold is None else "cold",
-        "correlation_id": call.cause.correlation_id,
-        **call.log,
-    }
-    _log.info("request", extra=fields)

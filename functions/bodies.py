@@ -21,15 +21,15 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-def body(model: type[StrictModel]) -> Any:
-    """A FastAPI dependency that reads the body as this model.
+def body(model: type[StrictModel], *, decimals: bool = True) -> Any:
+    """A FastAPI dependency that reads the body as this model; *decimals* as in `parse_json`.
 
     `order: Annotated[PlaceOrder, body(PlaceOrder)]`
     """
 
     async def read(request: Request) -> StrictModel:
         require_content_type(request, "application/json")
-        return validated(model, parse_json(await request.body()))
+        return validated(model, parse_json(await request.body(), decimals=decimals))
 
     # The OpenAPI document is told by this what the body is.
     vars(read)["model"] = model
@@ -49,8 +49,8 @@ def require_content_type(request: Request, expected: str) -> None:
         raise UnsupportedMediaType(f"The body has to be {expected}, in UTF-8.")
 
 
-def parse_json(text: bytes) -> Any:
-    """JSON of a request; numbers with a fraction come as Decimal, with the digits that were sent.
+def parse_json(text: bytes, *, decimals: bool = True) -> Any:
+    """JSON of a request; with *decimals* a number with a fraction comes as Decimal, with the digits that were sent.
 
     Raises:
         BadRequest: it is empty, or no JSON.
@@ -58,7 +58,7 @@ def parse_json(text: bytes) -> Any:
     if not text.strip():
         raise BadRequest("The body is empty; it has to be a JSON object.")
     try:
-        return strictjson.parse(text, depth_max=_DEPTH_MAX, decimals=True)
+        return strictjson.parse(text, depth_max=_DEPTH_MAX, decimals=decimals)
     except strictjson.InvalidJson as error:
         raise BadRequest(f"The body is not acceptable: {error}.") from error
 

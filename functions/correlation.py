@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from eventing.event import Event
+
+if TYPE_CHECKING:
+    from functions.identity import Identity
+
+# An id that a caller may give a request; and a trace's (W3C Trace Context, section 3.2).
+REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
+TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,19 @@ class Cause:
 
 @dataclass
 class Call:
-    """One call of a function: its cause, and the events that its committed transactions recorded."""
+    """One call of a function: its cause, and the events that its committed transactions recorded.
+
+    `deadline` is the time.monotonic() at which nobody waits for its answer any more; None outside a call.
+    """
 
     cause: Cause = field(default_factory=Cause)
     recorded: list[Event] = field(default_factory=list)
-    log: dict[str, object] = field(default_factory=dict)
+    log: dict[str, Any] = field(default_factory=dict)
+    deadline: float | None = None
+    #: The access token that the call came with, for calls that are made on its behalf.
+    token: str | None = None
+    #: Whose token that is.
+    identity: Identity | None = None
 
 
 _current: ContextVar[Call | None] = ContextVar("call", default=None)

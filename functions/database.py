@@ -1,20 +1,29 @@
-"""An area's own PostgreSQL database: a small pool, and transactions whose events are published after the commit."""
+"""An area's own PostgreSQL database: a small pool, and transactions whose events are published after the commit.
+
+Everything ends at the deadline of the call that it is done for. A statement that is cut short, by its deadline or
+because its call was cancelled, is cancelled on the server too.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
 import asyncpg
+import asyncpg.pool
 from fastapi import Depends, Request
 
+from eventing.event import Event
 from eventing.transaction import Transaction
-from functions import correlation
+from functions import correlation, deadlines
 from functions.errors import Unavailable
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+Committed: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
+Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 @dataclass(frozen=True)
@@ -57,9 +66,12 @@ class Database:
     does not start.
     """
 
-    def __init__(self, settings: DatabaseSettings) -> None:
+    def __init__(self, settings: DatabaseSettings, committed: Committed | None = None) -> None:
+        """*committed* is told the events of each transaction right after its commit; it must not raise."""
         self._settings = settings
+        self._committed = committed
         self._pool: Pool | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
     def pool(self) -> Pool:
@@ -87,26 +99,52 @@ class Database:
         Raises:
             Unavailable: the database cannot be reached, or had to end the transaction. Whether a commit that was under
                 way came through is then not known; the caller repeats with the same key and finds out.
+            DeadlineExceeded: the call's deadline came first; for the rest as above.
         """
         with translated():
-            async with (
-                self.pool.acquire(timeout=self._settings.acquire_timeout_seconds) as connection,
-                connection.transaction(),
-            ):
+            async with deadlines.bounded(), self._connection(begun=True) as connection:
                 transaction = Transaction(connection)
                 yield transaction
         correlation.current().recorded.extend(transaction.events)
+        if transaction.events and self._committed is not None:
+            await self._committed(transaction.events)
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
-        """All rows of one statement, outside any transaction; raises Unavailable."""
+        """All rows of one statement, outside any transaction; raises Unavailable, DeadlineExceeded."""
         with translated():
-            async with self.pool.acquire(timeout=self._settings.acquire_timeout_seconds) as connection:
+            async with deadlines.bounded(), self._connection(begun=False) as connection:
                 return await connection.fetch(statement, *arguments)
+
+    @contextlib.asynccontextmanager
+    async def _connection(self, *, begun: bool) -> AsyncIterator[Connection]:
+        """A connection of the pool, in a transaction where *begun*.
+
+        Whoever is cancelled does not wait until the server has cancelled the statement and rolled back: that goes on by
+        itself, and gives the connection back, or up.
+        """
+        async with contextlib.AsyncExitStack() as stack:
+            try:
+                acquiring = self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
+                connection = await stack.enter_async_context(acquiring)
+                if begun:
+                    await stack.enter_async_context(connection.transaction())
+                yield connection
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.create_task(_leave(stack.pop_all(), cancelled))
+                self._leaving.add(task)
+                task.add_done_callback(self._leaving.discard)
+                raise
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """The first row of one statement, outside any transaction; raises Unavailable."""
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
+
+
+async def _leave(stack: contextlib.AsyncExitStack, cancelled: asyncio.CancelledError) -> None:
+    # A connection that cannot be cleaned up is closed by the pool, and nobody waits for this.
+    with contextlib.suppress(Exception, asyncio.CancelledError):
+        await stack.__aexit__(type(cancelled), cancelled, None)
 
 
 async def create_pool(settings: DatabaseSettings) -> Pool:
@@ -140,7 +178,7 @@ def translated() -> Iterator[None]:
         raise Unavailable("The database is not available at the moment: try again.") from error
 
 
-def _database(request: Request) -> Database:
+async def _database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 

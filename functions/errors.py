@@ -7,14 +7,16 @@ Refusal
 │   ├── Forbidden              403
 │   ├── NotFound               404  also where something is there but not the caller's
 │   ├── Conflict               409
+│   │   ├── AlreadyThere       409  what was to be made, or its name, is there
 │   │   └── StillRunning       409  the first call with this key has not ended: try again
 │   ├── PreconditionFailed     412
 │   ├── UnsupportedMediaType   415
 │   └── Unprocessable          422  names the fields
 └── Unavailable                503  may pass: try again after so many seconds
+    └── DeadlineExceeded       504  nobody waits for the answer any more
 
-Over HTTP each is a problem document (RFC 9457). An event that is Rejected is recorded as refused and not retried; one
-that is Unavailable is delivered again by the Broker.
+Over HTTP each is a problem document (RFC 9457), over gRPC a status with details (functions/rpc/statuses.py). An event
+that is Rejected is recorded as refused and not retried; one that is Unavailable is delivered again by the Broker.
 """
 
 from __future__ import annotations
@@ -93,6 +95,10 @@ class Conflict(Rejected):
     title = "Conflict"
 
 
+class AlreadyThere(Conflict):
+    """This is already there."""
+
+
 class StillRunning(Conflict):
     """A request with this Idempotency-Key is still running: try again in a moment."""
 
@@ -137,3 +143,10 @@ class Unavailable(Refusal):
     def headers(self) -> dict[str, str]:
         """When to try again, in seconds."""
         return {"retry-after": str(self.retry_after_seconds)}
+
+
+class DeadlineExceeded(Unavailable):
+    """The time that there was for this call is over; whether it was done is not known."""
+
+    status = 504
+    title = "Gateway Timeout"

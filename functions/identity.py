@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from functions import correlation
+from functions.correlation import Call
 from functions.errors import Unauthenticated
 
 ALGORITHM = "ES256"
@@ -70,11 +72,22 @@ class TokenSettings:
 def verify(token: str, settings: TokenSettings) -> Identity:
     """The identity that a token vouches for.
 
+    A signature is checked once (it takes longer than reading a user); whether the token is still in force, each time.
+
     Raises:
         Unauthenticated: it does not; the answer does not say what was wrong.
     """
     if len(token) > _TOKEN_BYTES_MAX:
         raise Unauthenticated
+    identity, expires = _verified(token, settings)
+    if expires + _LEEWAY_SECONDS <= time.time():
+        raise Unauthenticated
+    return identity
+
+
+@lru_cache(maxsize=1024)
+def _verified(token: str, settings: TokenSettings) -> tuple[Identity, float]:
+    """Whose token it is, and until when; what is not valid is not remembered."""
     claims = jwt.JWTClaimsRegistry(
         leeway=_LEEWAY_SECONDS,
         iss={"essential": True, "value": settings.issuer},
@@ -93,7 +106,7 @@ def verify(token: str, settings: TokenSettings) -> Identity:
     username, role = decoded.claims["sub"], decoded.claims.get("role", "customer")
     if not isinstance(username, str) or role not in {"customer", "admin"}:
         raise Unauthenticated
-    return Identity(username, role)
+    return Identity(username, role), float(decoded.claims["exp"])
 
 
 @lru_cache(maxsize=4)
@@ -101,18 +114,32 @@ def _key_set(keys: str) -> KeySet:
     return KeySet.import_key_set(json.loads(keys))
 
 
-def caller(request: Request) -> Identity:
+def authenticate(call: Call, authorization: str, settings: TokenSettings) -> Identity:
+    """The caller that a value of `authorization` (RFC 6750, section 2.1) vouches for; the call remembers it.
+
+    Raises:
+        Unauthenticated: it is no bearer's, or its token is not valid.
+    """
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated
+    identity = verify(token, settings)
+    call.log["caller"] = identity.username
+    call.token, call.identity = token, identity
+    return identity
+
+
+async def caller(request: Request) -> Identity:
     """The caller of a request.
+
+    Async, as all our dependencies are: FastAPI gives any other to a thread, and waits for it.
 
     Raises:
         Unauthenticated: 401.
     """
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token.strip():
-        raise Unauthenticated
-    identity = verify(token.strip(), TokenSettings.from_environment())
-    correlation.current().log["caller"] = identity.username
-    return identity
+    authorization = request.headers.get("authorization", "")
+    return authenticate(correlation.current(), authorization, TokenSettings.from_environment())
 
 
 Caller = Annotated[Identity, Depends(caller)]

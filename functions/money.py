@@ -20,7 +20,9 @@ EXPONENTS = {
     **dict.fromkeys(["CLP", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF", "XPF"], 0),
     **dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3),
 }
-_DECIMAL = re.compile(r"^(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,6})?$")
+# A plain decimal: no sign, no exponent, no zero in front.
+DECIMAL = r"^(?:0|[1-9][0-9]{0,15})(?:\.[0-9]{1,6})?$"
+_DECIMAL = re.compile(DECIMAL)
 
 
 class InvalidMoney(ValueError):

@@ -8,15 +8,29 @@ import httpcore
 import httptools
 import httpx
 import joserfc.jwt
+import redis.asyncio
 import uvicorn
 import uvicorn.lifespan.on
 import uvicorn.protocols.http.httptools_impl
 import uvloop
 
+import functions.rpc.serving
 import functions.serve
 from functions.operations import known, load
 
-__all__ = ["argon2", "asyncpg", "functions", "h11", "httpcore", "httptools", "httpx", "joserfc", "uvicorn", "uvloop"]
+__all__ = [
+    "argon2",
+    "asyncpg",
+    "functions",
+    "h11",
+    "httpcore",
+    "httptools",
+    "httpx",
+    "joserfc",
+    "redis",
+    "uvicorn",
+    "uvloop",
+]
 
 _failures: list[Exception] = []
 for _name in known():

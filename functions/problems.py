@@ -27,7 +27,8 @@ def problem(
     body: dict[str, object] = {"type": "about:blank", "title": title, "status": status, "detail": detail}
     if errors:
         body["errors"] = [{"field": error.field, "message": error.message} for error in errors]
-    return JSONResponse(body, status, headers=dict(headers or {}), media_type=MEDIA_TYPE)
+    # What is not there now may be in a moment: a 404 could be kept by whoever passes it on (RFC 9110, section 15.1).
+    return JSONResponse(body, status, headers={"cache-control": "no-store", **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 def of_refusal(refusal: Refusal) -> Response:

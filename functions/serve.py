@@ -9,11 +9,15 @@ import signal
 import socket
 import time
 from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import uvicorn
 
 from functions import logs
 from functions.app import Operation
+
+if TYPE_CHECKING:
+    from functions.rpc.service import Service
 
 # systemd's protocol: the first inherited descriptor (sd_listen_fds(3)).
 _LISTEN_FDS_START = 3
@@ -56,10 +60,20 @@ class Server(uvicorn.Server):
         return any(getattr(connection, "cycle", self) is None for connection in self.server_state.connections)
 
 
-def serve(app: Operation, environ: Mapping[str, str]) -> None:
-    """Serve until SIGTERM; returns when everything that was begun is answered."""
+def serve(app: Operation | Service, environ: Mapping[str, str]) -> None:
+    """Serve until SIGTERM, over HTTP or gRPC; returns when everything that was begun is answered."""
     app.state.process_started = time.time()
     logs.configure(app.name, environ.get("LOG_LEVEL", "info"))
+    inherited = inherited_socket(environ)
+    if isinstance(app, Operation):
+        _serve_http(app, environ, inherited)
+    else:
+        from functions.rpc import serving  # noqa: PLC0415 - half of the functions never need it.
+
+        serving.run(app, environ, inherited)
+
+
+def _serve_http(app: Operation, environ: Mapping[str, str], inherited: socket.socket | None) -> None:
     config = uvicorn.Config(
         app,
         # As Knative's runtime contract has it: all addresses, $PORT.
@@ -75,7 +89,6 @@ def serve(app: Operation, environ: Mapping[str, str]) -> None:
         proxy_headers=False,
         server_header=False,
     )
-    inherited = inherited_socket(environ)
     Server(config).run([inherited] if inherited is not None else None)
 
 

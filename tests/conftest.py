@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from knative.runtime import child, nats, postgres, programs, rabbitmq
+from tests import caches
 
 ROOT = Path(__file__).parent.parent
 SHARED = "eventing/migrations"
@@ -55,6 +56,17 @@ def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[nats.Nats]
 def nats_url(nats_server: nats.Nats) -> str:
     """Where the session's nats-server listens."""
     return nats_server.url
+
+
+@pytest.fixture
+def cache_server(tmp_path: Path) -> Iterator[caches.CacheServer]:
+    """A real Redis or Valkey of this test's own, which it may kill; it starts in some 20 ms."""
+    program = caches.program()
+    if program is None:
+        pytest.skip(caches.ABSENT)
+    server = caches.start(program, tmp_path)
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")
@@ -127,7 +139,7 @@ def database_url(
 _numbers = count()
 
 
-def sql(server: postgres.Postgres, statement: str) -> None:
+def sql(server: postgres.Postgres, statement: str, database: str = "postgres") -> None:
     """Run one statement as superuser, outside any event loop."""
     subprocess.run(
         [
@@ -137,7 +149,7 @@ def sql(server: postgres.Postgres, statement: str) -> None:
             "--set=ON_ERROR_STOP=1",
             "--command",
             statement,
-            server.url(),
+            server.url(database),
         ],
         check=True,
         capture_output=True,

@@ -103,7 +103,7 @@ class NatsChannels:
             client.connect(
                 url,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.1,  # type: ignore[arg-type] - it sleeps that long; any number does.
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]
                 connect_timeout=2,
                 allow_reconnect=True,
                 error_cb=quiet,

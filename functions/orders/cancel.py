@@ -24,13 +24,16 @@ async def cancel(order_id: str, caller: Caller, database: InDatabase) -> Respons
         if not caller.may_see(order.username):
             raise orders.UnknownOrder
         if order.status != "cancelled":
-            order = order.move("cancelled")
-            await orders.save(transaction, order)
+            order = await orders.save(transaction, order.move("cancelled"))
             await outbox.add(transaction, _cancelled(order).to_event())
     return JSONResponse(order.view())
 
 
 def _cancelled(order: Order) -> OrdersCancelled:
     return OrdersCancelled(
-        order_id=str(order.id), username=order.username, amount=order.money.amount, currency=order.money.currency
+        order_id=str(order.id),
+        username=order.username,
+        amount=order.money.amount,
+        currency=order.money.currency,
+        version=order.version,
     )

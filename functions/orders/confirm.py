@@ -21,5 +21,6 @@ async def confirm(captured: PaymentsCaptured, event: Event, database: Database) 
         order = await orders.lock(transaction, captured.order_id)
         if not order.can("confirmed"):
             return
-        await orders.save(transaction, order.move("confirmed"))
-        await outbox.add(transaction, OrdersConfirmed(order_id=str(order.id), username=order.username).to_event())
+        order = await orders.save(transaction, order.move("confirmed"))
+        confirmed = OrdersConfirmed(order_id=str(order.id), username=order.username, version=order.version)
+        await outbox.add(transaction, confirmed.to_event())

@@ -24,13 +24,14 @@ async def expire(_: Event, database: Database) -> None:
     while more:
         async with database.transaction() as transaction:
             due = await orders.overdue(transaction, age, _BATCH)
-            for order in due:
-                await orders.save(transaction, order.move("expired"))
+            for one in due:
+                order = await orders.save(transaction, one.move("expired"))
                 expired = OrdersExpired(
                     order_id=str(order.id),
                     username=order.username,
                     amount=order.money.amount,
                     currency=order.money.currency,
+                    version=order.version,
                 )
                 await outbox.add(transaction, expired.to_event())
         more = len(due) == _BATCH

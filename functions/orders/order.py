@@ -11,6 +11,7 @@ import asyncpg
 
 from eventing.event import new_id, rfc3339
 from functions.errors import Conflict
+from functions.kept import Kept
 from functions.money import Money
 
 # From each status, where it may go and the event that this raises. What is missing is refused; the same status again
@@ -31,6 +32,26 @@ MOVES: Mapping[str, Mapping[str, str]] = {
 
 class IllegalMove(Conflict):
     """The order is no longer where this could be done."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One status that an order came to: its first, its second or a later one, and when."""
+
+    order_id: UUID
+    place: int
+    status: str
+    at: datetime
+
+    @classmethod
+    def from_row(cls, row: asyncpg.Record) -> Step:
+        """The only door from the database."""
+        return cls(row["order_id"], row["place"], row["status"], row["at"])
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the order was decided with it; a confirmed one may still be cancelled."""
+        return self.status != "placed"
 
 
 @dataclass(frozen=True)
@@ -90,3 +111,7 @@ class Order:
             "status": self.status,
             "created_at": rfc3339(self.created_at),
         }
+
+    def kept(self) -> Kept:
+        """The order as a cache keeps it."""
+        return Kept(self.username, self.version, self.view())

@@ -21,8 +21,8 @@ async def reject(declined: PaymentsDeclined, event: Event, database: Database) -
         order = await orders.lock(transaction, declined.order_id)
         if not order.can("rejected"):
             return
-        await orders.save(transaction, order.move("rejected"))
-        await outbox.add(
-            transaction,
-            OrdersRejected(order_id=str(order.id), username=order.username, reason=declined.reason).to_event(),
+        order = await orders.save(transaction, order.move("rejected"))
+        rejected = OrdersRejected(
+            order_id=str(order.id), username=order.username, reason=declined.reason, version=order.version
         )
+        await outbox.add(transaction, rejected.to_event())

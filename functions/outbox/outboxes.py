@@ -22,8 +22,20 @@ class Outboxes:
 
 
 @contextlib.asynccontextmanager
+async def pools() -> AsyncIterator[tuple[Pool, ...]]:
+    """Those that the environment names (USERS_DATABASE_URL and so on)."""
+    async with contextlib.AsyncExitStack() as stack:
+        made = []
+        for name in _URLS:
+            if url := os.environ.get(name):
+                made.append(await create_pool(DatabaseSettings(url, pool_max=1)))
+                stack.push_async_callback(made[-1].close)
+        yield tuple(made)
+
+
+@contextlib.asynccontextmanager
 async def opened() -> AsyncIterator[Outboxes]:
-    """Those that the environment names (USERS_DATABASE_URL and so on), publishing to K_SINK.
+    """The same, publishing to K_SINK.
 
     Raises:
         ValueError: there is no sink.
@@ -33,9 +45,4 @@ async def opened() -> AsyncIterator[Outboxes]:
         raise ValueError("K_SINK is not set: there is nowhere to publish to")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(publisher.close)
-        pools = []
-        for name in _URLS:
-            if url := os.environ.get(name):
-                pools.append(await create_pool(DatabaseSettings(url, pool_max=1)))
-                stack.push_async_callback(pools[-1].close)
-        yield Outboxes(tuple(pools), publisher)
+        yield Outboxes(await stack.enter_async_context(pools()), publisher)

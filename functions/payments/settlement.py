@@ -12,8 +12,9 @@ from eventing import outbox
 from eventing.transaction import Transaction
 from functions.database import Database
 from functions.errors import Unavailable
-from functions.events import Payload, PaymentsCaptured, PaymentsDeclined, PaymentsRefunded
+from functions.events import PaymentsCaptured, PaymentsDeclined, PaymentsRefunded
 from functions.money import Money
+from functions.payload import Payload
 from functions.payments import payments
 from functions.payments.cards.port import (
     Answer,

@@ -26,8 +26,10 @@ from pydantic import Field
 from eventing.httpclient import client
 from eventing.queries import Queries
 from eventing.transaction import Transaction
+from functions import correlation
 from functions.app import operation
 from functions.bodies import StrictModel, body
+from functions.correlation import Call
 from functions.database import Database, InDatabase
 from functions.errors import Conflict, NotFound, Unprocessable
 from functions.money import Money
@@ -81,6 +83,8 @@ class Sender:
 
     async def send(self, database: Database, webhook: UUID, charge: str, seconds: float, signed: bool) -> None:
         """Send one; what nobody takes is tried again, as the real ones do, five times."""
+        # It is no part of the call any more that it was recorded in, nor ends at that call's deadline.
+        correlation.begin(Call())
         await asyncio.sleep(max(0.0, seconds))
         async with database.transaction() as transaction:
             row = await _ripe(transaction, charge)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from fastapi import Request, Response
 
+from eventing import outbox
 from functions import etags
 from functions.app import operation
 from functions.database import InDatabase
+from functions.events import UsersDeactivated
 from functions.identity import Caller
 from functions.users import users
 
@@ -19,5 +21,6 @@ async def deactivate(request: Request, username: str, caller: Caller, database: 
     async with database.transaction() as transaction:
         user = await users.lock(transaction, username, caller)
         etags.require_match(request, etags.etag(user.version))
-        await users.deactivate(transaction, user)
+        user = await users.deactivate(transaction, user)
+        await outbox.add(transaction, UsersDeactivated(username=user.username, version=user.version).to_event())
     return Response(status_code=204)

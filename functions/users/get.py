@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from functions import etags
 from functions.app import operation
+from functions.cache import InCache
 from functions.database import InDatabase
 from functions.identity import Caller
 from functions.users import users
@@ -14,7 +15,7 @@ app = operation(__name__)
 
 
 @app.get("/users/{username}")
-async def get(request: Request, username: str, caller: Caller, database: InDatabase) -> Response:
+async def get(request: Request, username: str, caller: Caller, database: InDatabase, cache: InCache) -> Response:
     """The user as it is now; 304 to a caller who has it already."""
-    user = await users.get(database, username, caller)
-    return etags.answer(request, user.view(), etags.etag(user.version))
+    user = await users.show(database, cache, username, caller)
+    return etags.answer(request, user.view, etags.etag(user.version))

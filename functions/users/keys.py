@@ -7,6 +7,7 @@ import os
 
 from fastapi import Request, Response
 
+from functions import etags
 from functions.app import operation
 
 app = operation(__name__)
@@ -18,6 +19,6 @@ async def keys(request: Request) -> Response:
     body = os.environ["TOKEN_KEYS"].encode()
     tag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     headers = {"etag": tag, "cache-control": "public, max-age=300"}
-    if request.headers.get("if-none-match") == tag:
+    if etags.is_known(request, tag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers, media_type="application/jwk-set+json")

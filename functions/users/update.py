@@ -8,11 +8,13 @@ from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field, model_validator
 
+from eventing import outbox
 from functions import etags
 from functions.app import operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.errors import FieldError, Unprocessable
+from functions.events import UsersUpdated
 from functions.identity import Caller, Identity
 from functions.users import passwords, users
 from functions.users.user import Email, Password, User
@@ -52,6 +54,7 @@ async def update(
         user = await users.lock(transaction, username, caller)
         etags.require_match(request, etags.etag(user.version))
         user = await users.save(transaction, user, asked.email or user.email, password_hash or user.password_hash)
+        await outbox.add(transaction, UsersUpdated(username=user.username, version=user.version).to_event())
     return JSONResponse(user.view(), headers={"etag": etags.etag(user.version)})
 
 

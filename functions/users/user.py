@@ -11,6 +11,7 @@ from pydantic import Field
 
 from eventing.event import rfc3339
 from functions.identity import USERNAME, Role
+from functions.kept import Kept
 
 Username = Annotated[str, Field(pattern=USERNAME)]
 Email = Annotated[str, Field(max_length=254, pattern=r"^[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,189}$")]
@@ -44,3 +45,7 @@ class User:
     def view(self) -> dict[str, object]:
         """The user as the API shows it."""
         return {"username": self.username, "email": self.email, "created_at": rfc3339(self.created_at)}
+
+    def kept(self) -> Kept:
+        """The user as a cache keeps it."""
+        return Kept(self.username, self.version, self.view())

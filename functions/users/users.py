@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 
 from eventing.queries import Queries
 from eventing.transaction import Transaction
+from functions import kept
+from functions.cache import Cache
 from functions.database import Database
-from functions.errors import Conflict, NotFound
+from functions.errors import AlreadyThere, NotFound
 from functions.identity import USERNAME, Identity
+from functions.kept import Kept
 from functions.users.user import User
 
 _queries = Queries.beside(__file__)
@@ -19,7 +24,7 @@ class UnknownUser(NotFound):
     """There is no such user."""
 
 
-class NameTaken(Conflict):
+class NameTaken(AlreadyThere):
     """This username is taken."""
 
 
@@ -42,6 +47,13 @@ async def find(database: Database, username: str) -> User | None:
     return None if row is None else User.from_row(row)
 
 
+async def find_all(database: Database, usernames: Sequence[str]) -> dict[str, User]:
+    """Those of these users that there are, by their names."""
+    names = [username for username in usernames if _NAME.match(username)]
+    rows = await database.fetch(_queries["find_all"], names) if names else []
+    return {user.username: user for user in map(User.from_row, rows)}
+
+
 async def get(database: Database, username: str, caller: Identity) -> User:
     """The user, if it is the caller's to see.
 
@@ -52,6 +64,21 @@ async def get(database: Database, username: str, caller: Identity) -> User:
     if user is None:
         raise UnknownUser
     return user
+
+
+async def show(database: Database, cache: Cache, username: str, caller: Identity) -> Kept:
+    """As `get`, what the API shows of it; from the cache, where there is one."""
+
+    async def load() -> Kept | None:
+        user = await find(database, username)
+        return None if user is None else user.kept()
+
+    # Names are the owners' own, so that a stranger is refused before anything is read.
+    may = caller.may_see(username) and _NAME.match(username)
+    found = await cache.read(kept.key("users", username), caller.may_see, load) if may else None
+    if found is None:
+        raise UnknownUser
+    return found
 
 
 async def lock(transaction: Transaction, username: str, caller: Identity) -> User:
@@ -77,9 +104,10 @@ async def rehash(database: Database, user: User, password_hash: str) -> None:
         await transaction.execute(_queries["rehash"], user.username, user.password_hash, password_hash)
 
 
-async def deactivate(transaction: Transaction, user: User) -> None:
-    """The user can sign in no more."""
+async def deactivate(transaction: Transaction, user: User) -> User:
+    """The user can sign in no more; answers it with its next version."""
     await transaction.execute(_queries["deactivate"], user.username)
+    return replace(user, version=user.version + 1)
 
 
 async def page(database: Database, after: str | None, limit: int) -> list[User]:

@@ -6,6 +6,9 @@ RETURNING *
 -- name: get
 SELECT * FROM users WHERE username = $1 AND deactivated_at IS NULL
 
+-- name: find_all
+SELECT * FROM users WHERE username = ANY ($1::text[]) AND deactivated_at IS NULL
+
 -- name: lock
 SELECT * FROM users WHERE username = $1 AND deactivated_at IS NULL FOR UPDATE
 

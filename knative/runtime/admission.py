@@ -311,6 +311,19 @@ def _check_trigger(body: Mapping[str, Any]) -> Iterator[Problem]:
         yield ("spec", "filters" if spec.get("filters") else "filter"), str(error)
 
 
+def _check_event_type(body: Mapping[str, Any]) -> Iterator[Problem]:
+    """v1beta3/eventtype_validation.go, and its CustomResourceDefinition."""
+    attributes = (body.get("spec") or {}).get("attributes") or []
+    for index, attribute in enumerate(attributes):
+        if not (isinstance(attribute.get("name"), str) and isinstance(attribute.get("value", ""), str)):
+            yield ("spec", "attributes", index), "an attribute has a name, and its value is text"
+        if not isinstance(attribute.get("required", False), bool):
+            yield ("spec", "attributes", index, "required"), "this has to be true or false"
+    missing = {"type", "source", "specversion", "id"} - {attribute.get("name") for attribute in attributes}
+    if missing:
+        yield ("spec", "attributes"), f"an EventType says which {', '.join(sorted(missing))} its events have"
+
+
 def _check_ping_source(body: Mapping[str, Any]) -> Iterator[Problem]:
     spec = body.get("spec") or {}
     schedule = str(spec.get("schedule", "* * * * *"))
@@ -443,6 +456,7 @@ _CHECKS: Mapping[str, Callable[[Mapping[str, Any]], Iterator[Problem]]] = {
     "serving.knative.dev/v1 Service": _check_service,
     "eventing.knative.dev/v1 Broker": _check_broker,
     "eventing.knative.dev/v1 Trigger": _check_trigger,
+    "eventing.knative.dev/v1beta3 EventType": _check_event_type,
     "messaging.knative.dev/v1 Channel": _check_broker,
     "messaging.knative.dev/v1 Subscription": _check_subscription,
     "flows.knative.dev/v1 Sequence": _check_sequence,

@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from knative.runtime import workbench
 from knative.runtime.state import AlreadyRunning, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 _STOPPED_WITHIN_SECONDS = 15.0
+Command = Callable[[argparse.Namespace], int]
 
 
 class Refused(Exception):
@@ -27,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a subcommand, prints a refusal as one line, and exits with 0, 1 (refused) or 2 (wrong use)."""
     options = _parser().parse_args(arguments)
     try:
-        command: Callable[[argparse.Namespace], int] = options.command
+        command: Command = options.command
         sys.exit(command(options))
     except (Refused, AlreadyRunning) as refusal:
         sys.exit(f"wake: {refusal}")
@@ -52,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(command=_live)
     commands = parser.add_subparsers(metavar="COMMAND", title="commands (none: what runs now, as a table)")
 
-    def add(name: str, command: Callable[[argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+    def add(name: str, command: Command, text: str) -> argparse.ArgumentParser:
         one = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         one.set_defaults(command=command)
         return one
@@ -96,16 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="a function's name, as `wake ps` lists it, or a part's")
     one.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     one.add_argument("-n", "--lines", type=int, default=100, help="how many of the last lines (100)")
-    one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
-    one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
-    one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
-    one.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
-    one.add_argument("--json", action="store_true", help="one JSON object a line")
-    one = add("send", _send, "send an event to the Broker")
-    one.add_argument("file", help="a CloudEvent in JSON (structured mode), or - for standard input")
-    one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
-    one = add("republish", _republish, "send again what the outboxes published since a time, under the same ids")
-    one.add_argument("--since", required=True, help="RFC 3339, or a span such as 90m, 2h, 3d")
+    _about_events(add)
     one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
     one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
     one = add("crash", _crash, "kill a function's process (SIGKILL), to see that nothing is lost")
@@ -113,6 +106,27 @@ def _parser() -> argparse.ArgumentParser:
     one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
     one.add_argument("--url", help="another installation's API (default: the running one here)")
     return parser
+
+
+def _about_events(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
+    one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
+    one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
+    one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
+    one.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
+    one.add_argument("--json", action="store_true", help="one JSON object a line")
+    one = add(
+        "eventtypes", _eventtypes, "list the types of events: what each says, who emits it, which Triggers it wakes"
+    )
+    _manifests(one)
+    one.add_argument("--json", action="store_true", help="as JSON")
+    one = add("send", _send, "send an event to the Broker")
+    one.add_argument("file", help="a CloudEvent in JSON (structured mode), or - for standard input")
+    one.add_argument("--broker", help="NAMESPACE/NAME (the first Broker of the YAML)")
+    one = add("deadletters", _deadletters, "list events that could not be handled; show, edit, redrive or discard them")
+    workbench.deadletters(one)
+    workbench.replay(add("replay", _replay, "send stored events to one Trigger again, under the same ids"))
+    one = add("republish", _republish, "send again what the outboxes published since a time, under the same ids")
+    one.add_argument("--since", required=True, help="RFC 3339, or a span such as 90m, 2h, 3d")
 
 
 def _manifests(parser: argparse.ArgumentParser) -> None:
@@ -319,6 +333,21 @@ def _events(options: argparse.Namespace) -> int:
     return 0
 
 
+def _eventtypes(options: argparse.Namespace) -> int:
+    from knative.runtime import eventtypes  # noqa: PLC0415
+    from knative.runtime.kustomize import ManifestErrors  # noqa: PLC0415
+    from knative.runtime.manifests import load  # noqa: PLC0415
+
+    try:
+        platform = load(options.manifests)
+    except ManifestErrors as errors:
+        raise Refused(str(errors)) from errors
+    if not platform.event_types:
+        raise Refused(f"{options.manifests} has no EventType")
+    print(json.dumps(eventtypes.listed(platform), indent=1) if options.json else "\n".join(eventtypes.lines(platform)))
+    return 0
+
+
 def _send(options: argparse.Namespace) -> int:
     from knative.runtime.send import SendFailed, send  # noqa: PLC0415
 
@@ -333,6 +362,30 @@ def _send(options: argparse.Namespace) -> int:
     except SendFailed as error:
         raise Refused(str(error)) from error
     return 0
+
+
+def _deadletters(options: argparse.Namespace) -> int:
+    from knative.runtime.deadletters import WORK  # noqa: PLC0415
+
+    return _as_admin(WORK[options.work], options)
+
+
+def _replay(options: argparse.Namespace) -> int:
+    from knative.runtime.replay import replay  # noqa: PLC0415
+
+    return _as_admin(replay, options)
+
+
+def _as_admin(work: Callable[[Any, argparse.Namespace], int], options: argparse.Namespace) -> int:
+    """Do what an admin may, here or at --url; answers the exit code."""
+    from knative.runtime.api import ApiFailed, admin  # noqa: PLC0415
+
+    state = State(options.state)
+    try:
+        here = "" if options.url else _running(state)["url"]
+        return work(admin(state, here, options.url, options.token_file), options)
+    except ApiFailed as error:
+        raise Refused(str(error)) from error
 
 
 def _republish(options: argparse.Namespace) -> int:
@@ -381,11 +434,12 @@ def _crash(options: argparse.Namespace) -> int:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from knative.runtime.demo import DemoFailed, demo  # noqa: PLC0415
+    from knative.runtime.api import ApiFailed  # noqa: PLC0415
+    from knative.runtime.demo import demo  # noqa: PLC0415
 
     state = State(options.state)
     try:
         demo(options.url or _running(state)["url"], None if options.url else state.journal)
-    except DemoFailed as error:
+    except ApiFailed as error:
         raise Refused(str(error)) from error
     return 0

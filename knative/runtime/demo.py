@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import re
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
+from knative.runtime.api import Answer, ApiFailed, Client
 from knative.runtime.journal import detail, happenings
 
 _FINAL = {"confirmed", "rejected", "cancelled", "expired"}
@@ -21,58 +18,15 @@ _PATIENCE_SECONDS = 30.0
 _POLL_SECONDS = 0.005
 
 
-class DemoFailed(Exception):
-    """A step was not answered as it should be; the message has the answer."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An HTTP answer and how long it took, in milliseconds."""
-
-    status: int
-    body: dict[str, Any]
-    start: str
-    duration_ms: float
-
-
-class Client:
-    """One keep-alive connection to the API."""
-
-    def __init__(self, url: str) -> None:
-        where = urlsplit(url)
-        kind = http.client.HTTPSConnection if where.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(str(where.hostname), where.port, timeout=_PATIENCE_SECONDS)
-        self._prefix = where.path.rstrip("/")
-        self.token = ""
-
-    def call(self, method: str, path: str, body: Mapping[str, Any] | str | None = None) -> Answer:
-        """Send one request; a mapping goes as JSON, a string as a form."""
-        headers = {"authorization": f"Bearer {self.token}"} if self.token else {}
-        if isinstance(body, str):
-            headers["content-type"] = "application/x-www-form-urlencoded"
-        elif body is not None:
-            headers["content-type"], body = "application/json", json.dumps(body)
-        began = time.perf_counter()
-        try:
-            self._connection.request(method, self._prefix + path, body, headers)
-            response = self._connection.getresponse()
-            content = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            raise DemoFailed(f"{method} {path}: {error or type(error).__name__}") from error
-        duration_ms = (time.perf_counter() - began) * 1000
-        try:
-            parsed = json.loads(content) if content else {}
-        except ValueError:
-            parsed = {"detail": content.decode(errors="replace")}
-        found = re.search(r'desc="?(cold|warm)', response.headers.get("server-timing", ""))
-        return Answer(response.status, parsed, found[1] if found else "", duration_ms)
+class Steps(Client):
+    """A client whose calls are printed."""
 
     def step(self, expected: int, method: str, path: str, body: Mapping[str, Any] | str | None = None) -> Answer:
         """A call that is printed, and must be answered with this status."""
         answer = self.call(method, path, body)
         print(f"  {method:<5}{path:<46}{answer.status}  {answer.start:<5}{answer.duration_ms:8.1f} ms")
         if answer.status != expected:
-            raise DemoFailed(f"{method} {path} was answered {answer.status}: {answer.body.get('detail', answer.body)}")
+            raise ApiFailed(f"{method} {path} was answered {answer.status}: {answer.body.get('detail', answer.body)}")
         return answer
 
 
@@ -80,9 +34,9 @@ def demo(url: str, journal: Path | None) -> None:
     """Register, sign in, then order twice: with everything asleep that an order needs, and again at once.
 
     Raises:
-        DemoFailed: a step failed.
+        ApiFailed: a step failed.
     """
-    client = Client(url)
+    client = Steps(url)
     username, password = f"ada-{secrets.token_hex(4)}", secrets.token_urlsafe(12)
     print(f"A new customer, {username}, at {url}:")
     client.step(201, "POST", "/users/", {"username": username, "email": "ada@example.com", "password": password})
@@ -93,7 +47,7 @@ def demo(url: str, journal: Path | None) -> None:
         _order(client, journal)
 
 
-def _order(client: Client, journal: Path | None) -> None:
+def _order(client: Steps, journal: Path | None) -> None:
     began = time.perf_counter()
     placed_at = time.time()
     order = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
@@ -111,7 +65,7 @@ def _order(client: Client, journal: Path | None) -> None:
             who = f" by {happening['trigger']}" if "trigger" in happening else ""
             print(f"  {at:+8.0f} ms  {happening['type']} {happening['kind']}{who}  {detail(happening)}".rstrip())
     if last.body["status"] != "confirmed":
-        raise DemoFailed(
+        raise ApiFailed(
             f"the order is {last.body['status']} after {total_ms / 1000:.1f} s: `wake events -s {order_id}`"
         )
     print(f'  "status": "confirmed" {total_ms:.0f} ms after the POST')

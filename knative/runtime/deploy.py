@@ -26,6 +26,7 @@ _TIMEOUT = "--request-timeout=10s"
 _BRINGS = (
     ("serving.knative.dev", "Knative Serving"),
     ("eventing.knative.dev/v1alpha1", "the RabbitMQ Broker (eventing-rabbitmq)"),
+    ("eventing.knative.dev/v1beta3", "Knative Eventing 1.15 or newer"),
     ("eventing.knative.dev", "Knative Eventing"),
     ("sources.knative.dev", "Knative Eventing"),
     ("messaging.knative.dev/v1alpha1", "eventing-natss"),

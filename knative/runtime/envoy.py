@@ -126,12 +126,13 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
     file.write_text(json.dumps(configuration, indent=1))
     admin.unlink(missing_ok=True)
     process = child.start(
-        # One worker, or a limit of connections would be each worker's own; its base id lets several run on a machine.
+        # One worker, or a limit of connections would be each worker's own. Without hot restart it has no shared memory,
+        # which a kill -9 would leave behind and two on one machine could get in each other's way over.
         [
             programs.find("envoy"),
             "-c",
             str(file),
-            "--use-dynamic-base-id",
+            "--disable-hot-restart",
             "--log-level",
             "warning",
             "--concurrency",

@@ -174,6 +174,15 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
             "delivery": _DELIVERY,
         },
     },
+    # Documentation, as on Knative itself: no event is held against it. `wake eventtypes` lists them.
+    "eventing.knative.dev/v1beta3 EventType": {
+        **_HEADER,
+        "spec": {
+            "reference": {"apiVersion": None, "kind": None, "name": None, "namespace": None},
+            "description": None,
+            "attributes": [{"name": None, "required": None, "value": None}],
+        },
+    },
     "messaging.knative.dev/v1 Channel": {
         **_HEADER,
         "spec": {
@@ -298,6 +307,7 @@ NOT_HERE: Mapping[str, str] = {
     "serving.knative.dev/v1 Route": "write a Service, whose traffic field says the same",
     "serving.knative.dev/v1 Revision": "Knative makes Revisions itself: write a Service",
     "serving.knative.dev/v1beta1 DomainMapping": "hosts here are NAME.NAMESPACE.localhost, and no others",
+    "eventing.knative.dev/v1beta2 EventType": "write it as eventing.knative.dev/v1beta3, with spec.attributes",
     "sinks.knative.dev/v1alpha1 JobSink": "the local runtime starts no Jobs for events",
     "eventing.knative.dev/v1alpha1 EventTransform": "the local runtime has no JSONata",
     "eventing.knative.dev/v1alpha1 EventPolicy": "the local runtime has no OIDC identities of senders",

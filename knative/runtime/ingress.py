@@ -150,9 +150,7 @@ def match_of(match: RouteMatch) -> dict[str, Any]:
     else:
         path = {"prefix": "/"}
     if match.method is not None:
-        # Whoever may GET may HEAD (RFC 9110, section 9.3.2).
-        methods = f"^({match.method}|HEAD)$" if match.method == "GET" else f"^{match.method}$"
-        path["headers"] = [{"name": ":method", "string_match": {"safe_regex": {"regex": methods}}}]
+        path["headers"] = [{"name": ":method", "string_match": {"exact": match.method}}]
     return path
 
 

@@ -28,7 +28,7 @@ def commands(platform: Platform) -> str:
 
 def _lines(service: Service) -> Iterator[str]:
     container = service.template["spec"]["containers"][0]
-    left_out = list(_left_out(container))
+    left_out = list(_left_out(service, container))
     if left_out:
         yield f"# {service.name}: kn has no flag for {', '.join(left_out)}"
     yield shlex.join(["kn", "service", "create", service.name, *_flags(service, container)])
@@ -73,6 +73,9 @@ def _environment(service: Service) -> Iterator[str]:
         kind = f"config-map:{source.config_map}" if source.config_map else f"secret:{source.secret}"
         yield f"--env-from={kind}"
     for variable in service.container.variables:
+        # By kn's flag no pod would start before the Secret is there.
+        if variable.optional:
+            continue
         if variable.secret is not None:
             yield f"--env-value-from={variable.name}=secret:{':'.join(variable.secret)}"
         elif variable.config_map is not None:
@@ -81,7 +84,8 @@ def _environment(service: Service) -> Iterator[str]:
             yield f"--env={variable.name}={variable.value}"
 
 
-def _left_out(container: Mapping[str, Any]) -> Iterator[str]:
+def _left_out(service: Service, container: Mapping[str, Any]) -> Iterator[str]:
+    yield from (f"env.{variable.name} (optional)" for variable in service.container.variables if variable.optional)
     context = container.get("securityContext") or {}
     yield from (f"securityContext.{name}" for name, value in context.items() if _STRICT.get(name) != value)
     for name in ("readinessProbe", "livenessProbe"):

@@ -21,6 +21,7 @@ from knative.runtime.resources import (
     ContainerSource,
     Destination,
     EnvironmentFrom,
+    EventType,
     Job,
     Messaging,
     PingSource,
@@ -70,6 +71,7 @@ def platform(documents: Iterable[Document]) -> Platform:
         services=services,
         brokers=tuple(Broker(one.name, one.namespace, one.body) for one in by_kind.get("Broker", [])),
         triggers=tuple(_trigger(one) for one in by_kind.get("Trigger", [])),
+        event_types=tuple(_event_type(one) for one in by_kind.get("EventType", [])),
         messaging=tuple(
             Messaging(kind, one.name, one.namespace, one.body) for kind in _MESSAGING for one in by_kind.get(kind, [])
         ),
@@ -226,6 +228,23 @@ def _trigger(document: Document) -> Trigger:
     )
 
 
+def _event_type(document: Document) -> EventType:
+    spec = document.body["spec"]
+    values = {one["name"]: one.get("value", "") for one in spec["attributes"]}
+    reference = spec.get("reference") or {}
+    return EventType(
+        type=values["type"],
+        source=values["source"],
+        broker=(
+            (reference.get("namespace", document.namespace), reference["name"])
+            if reference.get("kind") == "Broker"
+            else None
+        ),
+        description=spec.get("description", ""),
+        annotations=document.body["metadata"].get("annotations") or {},
+    )
+
+
 def _container_source(document: Document) -> ContainerSource:
     spec = document.body["spec"]
     template = spec["template"]
@@ -322,6 +341,9 @@ def _dangling_destinations(made: Platform, by_kind: Mapping[str, list[Document]]
     for trigger, document in zip(made.triggers, by_kind.get("Trigger", []), strict=True):
         if (document.namespace, trigger.broker) not in known["Broker"]:
             yield document.error(("spec", "broker"), f"there is no Broker {trigger.broker}")
+    for event_type, document in zip(made.event_types, by_kind.get("EventType", []), strict=True):
+        if event_type.broker is not None and event_type.broker not in known["Broker"]:
+            yield document.error(("spec", "reference"), f"there is no Broker {'/'.join(event_type.broker)}")
     for document in by_kind.get("Subscription", []):
         channel = document.body["spec"]["channel"]["name"]
         if (document.namespace, channel) not in known["Channel"]:

@@ -6,12 +6,15 @@ it once and keeps it in the state folder:
 - `wake.dev/local-database: NAME` creates the database NAME, owned by a role of that name which can reach no other, and
   fills the key `url`;
 - `wake.dev/local-signing-key: es256` fills `private.json` (a JWK) and `public.json` (a JWK set, RFC 7517);
-- `wake.dev/local-password: KEY` fills KEY with a random password.
+- `wake.dev/local-password: KEY` fills KEY with a random password;
+- `wake.dev/local-variable: NAME` fills the key `url` with the variable NAME of whoever starts Wake, where it is set:
+  a server that already runs.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import secrets as randomness
 from collections.abc import Mapping
@@ -27,6 +30,7 @@ from knative.runtime.state import State
 DATABASE = "wake.dev/local-database"
 SIGNING_KEY = "wake.dev/local-signing-key"
 PASSWORD = "wake.dev/local-password"  # noqa: S105 - the name of an annotation.
+VARIABLE = "wake.dev/local-variable"
 _IDENTIFIER = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 
 SecretData = Mapping[tuple[str, str], Mapping[str, str]]
@@ -57,6 +61,8 @@ def complete(platform: Platform, port: int, kept: Path) -> Provisions:
         for name, value in _generated(secret, made).items():
             made.setdefault(name, value)
         data[key] = {**secret.data, **made}
+        if url := os.environ.get(secret.annotations.get(VARIABLE, ""), ""):
+            data[key] = {**data[key], "url": url}
         if (database := secret.annotations.get(DATABASE)) is not None:
             password = made.setdefault("password", randomness.token_urlsafe(24))
             databases[_checked(database)] = password

@@ -140,6 +140,17 @@ class Trigger:
 
 
 @dataclass(frozen=True)
+class EventType:
+    """What an EventType tells of a type of event; nothing is done by it, here or on Knative."""
+
+    type: str
+    source: str
+    broker: Key | None
+    description: str
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Messaging:
     """A Channel or a Subscription, by its object."""
 
@@ -233,6 +244,7 @@ class Platform:
     services: Mapping[Key, Service]
     brokers: tuple[Broker, ...]
     triggers: tuple[Trigger, ...]
+    event_types: tuple[EventType, ...]
     messaging: tuple[Messaging, ...]
     ping_sources: tuple[PingSource, ...]
     container_sources: tuple[ContainerSource, ...]

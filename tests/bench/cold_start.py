@@ -12,9 +12,8 @@ from collections.abc import Sequence
 
 import httpx
 
-from knative.runtime import child, environment, provision
-from knative.runtime.manifests import load
-from knative.runtime.state import State
+from knative.runtime import child
+from tests.bench import direct
 from tests.flows.conftest import ROOT, Customer, Installation, wait_until
 
 # Each opens a connection to its database before it answers, but for users-keys, which has none.
@@ -84,15 +83,7 @@ def _wake(installation: Installation, customer: Customer, name: str, path: str) 
 
 def _plain(installation: Installation, customer: Customer, name: str, path: str) -> float:
     """Start the same app with the uvicorn command, as one would without Wake, until its first answer."""
-    status, state = installation.status(), State(installation.folder / "state")
-    platform = load(ROOT / "knative/overlays/local")
-    secrets = provision.complete(platform, status["postgres_port"], state.secrets).secrets
-    variables = environment.of_service(
-        platform.services["shop", name],
-        environment.Values.of(platform, secrets),
-        status["gateway"],
-        status["broker"],
-    )
+    variables = direct.variables(installation, name)
     port = child.free_port()
     module = f"functions.{name.replace('-', '.', 1).replace('-', '_')}:app"
     began = time.perf_counter()

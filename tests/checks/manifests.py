@@ -6,34 +6,23 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from eventing.filters import compile_filters
-from functions.events import EventRefused, Payload
+from functions.app import Operation
+from functions.catalogue import payloads
+from functions.events import EventRefused
 from functions.operations import known
+from functions.operations import load as load_operation
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
 from knative.runtime.resources import Platform
+from tests.checks.traffic import emitters, readers
 
 ROOT = Path(__file__).parent.parent.parent
 OVERLAY = ROOT / "knative/overlays/local"
 # Events that nobody is woken by, and why they are recorded all the same.
 READ_BY_NOBODY = {
     "users.registered.v1": "for other teams: a welcome mail, a customer record",
-    "orders.confirmed.v1": "for other teams: fulfilment begins here",
-    "orders.rejected.v1": "for other teams: telling the buyer",
     "payments.refunded.v1": "for other teams: telling the buyer",
 }
-
-
-def catalogue() -> dict[str, type[Payload]]:
-    """Every event class by its type."""
-    found: dict[str, type[Payload]] = {}
-    waiting = list(Payload.__subclasses__())
-    while waiting:
-        one = waiting.pop()
-        waiting += one.__subclasses__()
-        if one is not EventRefused:
-            found[one.TYPE] = one
-    return found
 
 
 def problems() -> Iterator[str]:
@@ -45,6 +34,8 @@ def problems() -> Iterator[str]:
         return
     yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
+    yield from _private(platform)
+    yield from _routes(platform)
     yield from _events(platform)
 
 
@@ -63,17 +54,39 @@ def _operations(platform: Platform) -> Iterator[str]:
             yield f"{name} is in no test of tests/functions/{area}/"
 
 
+def _private(platform: Platform) -> Iterator[str]:
+    """What takes events is called inside the cluster only: anybody's event would be obeyed, anybody's dry run told."""
+    visibility = "networking.knative.dev/visibility"
+    for (_, name), service in platform.services.items():
+        app = load_operation(name) if name in known() else None
+        takes_events = isinstance(app, Operation) and any(getattr(route, "path", "") == "/" for route in app.routes)
+        if takes_events and service.labels.get(visibility) != "cluster-local":
+            yield f"{name} takes events, and its Service is not {visibility}: cluster-local"
+
+
+def _routes(platform: Platform) -> Iterator[str]:
+    """Whoever may GET may HEAD (RFC 9110, section 9.3.2), which a HTTPRoute has to say."""
+    for route in platform.routes:
+        heads = {(one.kind, one.value) for one in route.matches if one.method == "HEAD"}
+        for one in route.matches:
+            if one.method == "GET" and (one.kind, one.value) not in heads:
+                yield f"the route of {route.service[1]} takes GET {one.value} and no HEAD"
+
+
 def _events(platform: Platform) -> Iterator[str]:
-    """Every Trigger wants an event that there is; every event has a reader, or is listed as having none."""
-    types = catalogue()
-    matches = [(trigger.name, compile_filters(trigger.body["spec"])) for trigger in platform.triggers]
-    for name, wants in matches:
-        if not any(wants({"type": one}) for one in types):
-            yield f"Trigger {name} wants an event that is not in functions/events.py"
-    for one in sorted(types):
-        read = any(wants({"type": one}) for _, wants in matches)
-        if read == (one in READ_BY_NOBODY):
-            yield f"{one} {'has a reader, and is listed as having none' if read else 'wakes nobody'}"
+    """Every Trigger wants an event that there is; every event is emitted, and read or listed as read by nobody."""
+    read, emitted = readers(platform), emitters()
+    read_by = {one.trigger for by in read.values() for one in by}
+    for name in sorted({trigger.name for trigger in platform.triggers} - read_by):
+        yield f"Trigger {name} wants an event that is not in functions/events.py"
+    for one, by in sorted(read.items()):
+        if bool(by) == (one in READ_BY_NOBODY):
+            yield f"{one} {'has a reader, and is listed as having none' if by else 'wakes nobody'}"
+        if not emitted[one] and not issubclass(payloads()[one], EventRefused):
+            yield f"{one} is emitted by no function"
+    sinks = {name for (_, name), service in platform.services.items() if service.sink is not None}
+    for name in sorted({name for by in emitted.values() for name in by} - sinks):
+        yield f"{name} records events and has no sink: label its Service wake.dev/emits"
 
 
 def main() -> None:

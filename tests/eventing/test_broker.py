@@ -15,11 +15,13 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import httpx
 import pytest
 import yaml
 
+from eventing.attempts import decode
 from eventing.event import Event
 from eventing.publisher import Publisher
 from knative.runtime import child
@@ -226,6 +228,42 @@ async def test_what_fails_is_tried_again_and_then_dead_lettered(run: Any, subscr
     assert (failing.url, "503") == (headers["ce-knativeerrordest"].replace("%3A", ":"), headers["ce-knativeerrorcode"])
     assert base64.b64decode(headers["ce-knativeerrordata"]) == b"no database"
     assert waits == [0.01, 0.02, None]
+
+
+async def test_a_dead_letter_tells_of_every_attempt(run: Any, subscriber: Any, namespace: str) -> None:
+    """Number, time, code and answer of each; what the event itself claims of them is overwritten."""
+    failing, sink = await subscriber(), await subscriber()
+    failing.answers = [(503, {}, b"no database"), (500, {}, b"a bug"), (503, {}, b"no database")]
+    delivery = {**QUICK, "deadLetterSink": {"uri": sink.url}}
+    broker = await run(*documents(namespace, ("a", failing.url, {"delivery": delivery})))
+    forged = {"ce-wakeattempts": "[]", "ce-knativeerrordest": "http://169.254.169.254/"}
+    await broker.client.post(broker.url, content=b"{}", headers={**EVENT, **forged})
+    ((headers, _),) = await sink.until(1)
+    told = decode(unquote(headers["ce-wakeattempts"]))
+
+    assert [(one.number, one.status, one.answer) for one in told] == [
+        (1, 503, "no database"),
+        (2, 500, "a bug"),
+        (3, 503, "no database"),
+    ]
+    assert unquote(headers["ce-knativeerrordest"]) == failing.url
+
+
+async def test_what_a_killed_broker_tried_is_counted(run: Any, subscriber: Any, namespace: str) -> None:
+    """Its numbers are missing from the history of the next one."""
+    failing, sink = await subscriber(), await subscriber()
+    failing.answers = [(503, {}, b"")] * 3
+    delivery = {**QUICK, "backoffDelay": "PT0.5S", "deadLetterSink": {"uri": sink.url}}
+    docs = documents(namespace, ("a", failing.url, {"delivery": delivery}))
+    first = await run(*docs)
+    await first.client.post(first.url, content=b"{}", headers=EVENT)
+    await first.until_journal("failed")
+    first.process.kill()
+    await first.process.wait()
+    await run(*docs)
+    ((headers, _),) = await sink.until(1)
+
+    assert [one.number for one in decode(unquote(headers["ce-wakeattempts"]))] == [2, 3]
 
 
 async def test_a_4xx_is_dead_lettered_at_once(run: Any, subscriber: Any, namespace: str) -> None:

@@ -2,7 +2,8 @@
 
 Every place where a process can die is a crossing: before and after each commit, publish, call of the card processor,
 and acknowledgement. The broker here is a list of deliveries, so that the explorer can repeat and reorder them; the card
-processor is the real simulator function, called directly. Nothing depends on time or chance.
+processor is the real simulator function, called directly, and users-rpc is served on loopback by this very process.
+Nothing depends on time or chance.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import contextlib
 import importlib
 import json
 import os
+import socket
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,10 +29,12 @@ from eventing.filters import compile_filters
 from eventing.transaction import Transaction
 from functions.database import Database, DatabaseSettings, Pool
 from functions.payments.cards.simulator import Simulator, SimulatorSettings
+from functions.rpc.serving import server_of
+from functions.users.rpc import app as users
 from knative.runtime.manifests import load
 from tests.checks.manifests import OVERLAY
 
-AREAS = ("orders", "payments", "cards")
+AREAS = ("orders", "payments", "cards", "users")
 FUNCTIONS = {
     "orders-place": "orders",
     "orders-cancel": "orders",
@@ -172,6 +176,7 @@ class World:
                 for area, url in urls.items()
             }
             world = cls(pools)
+            os.environ["USERS_RPC_URL"] = await world._serve_users(stack)
             for name, area in FUNCTIONS.items():
                 await world._serve(stack, name, area)
             world._simulator = WatchedSimulator(world._clients["payments-simulate"], lambda: world.faults)
@@ -179,6 +184,16 @@ class World:
             for app in world._apps.values():
                 app.state.processor = world._simulator
             yield world
+
+    async def _serve_users(self, stack: contextlib.AsyncExitStack) -> str:
+        """users-rpc, which knows the buyer and has no faults: it writes nothing. Answers where it is."""
+        await self._pools["users"].execute("INSERT INTO users VALUES ('ada', 'ada@example.com', 'none')")
+        await stack.enter_async_context(users.lifespan())
+        users.state.database = WatchedDatabase(self._pools["users"], "users-rpc", Faults)
+        server = await stack.enter_async_context(server_of(users, os.environ))
+        listener = socket.create_server(("127.0.0.1", 0))
+        await server.start(listener)
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
 
     async def _serve(self, stack: contextlib.AsyncExitStack, name: str, area: str) -> None:
         module = f"functions.{name.replace('-', '.', 1).replace('-', '_')}"

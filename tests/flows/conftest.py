@@ -90,6 +90,10 @@ class Installation:
         """The functions that have a process."""
         return {one["name"] for one in self.status()["services"] if one["phase"] != "asleep"}
 
+    def service(self, name: str) -> dict[str, Any]:
+        """What is known of one function."""
+        return next(one for one in self.status()["services"] if one["name"] == name)
+
     def processes(self) -> list[int]:
         """Every process that was given this state folder, however it came to be."""
         marker = f"WAKE_STATE={self.folder / 'state'}".encode()

@@ -131,6 +131,7 @@ def test_the_books_are_checked(running: Installation, customer: Customer) -> Non
         "ps",
         "logs",
         "events",
+        "eventtypes",
         "send",
         "republish",
         "check-books",

@@ -18,7 +18,7 @@ def test_nothing_runs_before_the_first_call_and_nothing_after_the_idle_time(inst
 
     customer = Customer(installation)
     assert customer.ends(customer.place()) == "confirmed"
-    needed = {"users-register", "users-sign-in", "orders-place", "orders-get", "orders-confirm"}
+    needed = {"users-register", "users-sign-in", "users-rpc", "orders-place", "orders-get", "orders-confirm"}
     assert installation.awake() <= {*needed, "payments-charge", "payments-simulate"}
     assert {one["name"] for one in installation.status()["services"] if one["starts"]} == {
         *needed,

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from typing import Any
 
 import pytest
+from fastapi.routing import APIRoute
 
+from functions.app import Operation
+from functions.operations import known, load
 from tests.functions.conftest import bearer
 from tests.servers import quiet
+
+# Orders are placed here, and orders asks users about the buyer.
+pytestmark = pytest.mark.usefixtures("buyers")
 
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 ME = bearer("ada")
@@ -35,6 +42,17 @@ async def test_what_is_not_there_is_a_problem_document(serve: Any, method: str, 
 
     assert (status, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
     assert answer.json()["status"] == status
+
+
+@pytest.mark.parametrize("name", [one for one in known() if isinstance(load(one), Operation)])
+def test_no_call_goes_through_a_thread(name: str) -> None:
+    """Every handler and dependency is async: FastAPI gives any other to a thread, and that costs more than it does."""
+    for route in load(name).routes:
+        waiting = [route.dependant] if isinstance(route, APIRoute) else []
+        while waiting:
+            one = waiting.pop()
+            waiting += one.dependencies
+            assert inspect.iscoroutinefunction(one.call), f"{name}: {one.call}"
 
 
 async def test_a_bug_is_a_500_that_shows_nothing(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,3 +100,16 @@ def test_a_key_that_was_rotated_out_is_no_longer_taken() -> None:
     """Only keys of the mounted set count."""
     with pytest.raises(Unauthenticated):
         verify(token(), TokenSettings(keys=json.dumps({"keys": [OTHER.as_dict(private=False)]})))
+
+
+def test_a_token_that_was_taken_ends_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its signature is remembered; its time, whom it is for and by which keys are asked at each call."""
+    made, later = token(), time.time() + 700
+    verify(made, SETTINGS)
+    with pytest.raises(Unauthenticated):
+        verify(made, TokenSettings(keys=json.dumps({"keys": [OTHER.as_dict(private=False)]})))
+    with pytest.raises(Unauthenticated):
+        verify(made, TokenSettings(keys=SETTINGS.keys, audience="another"))
+    monkeypatch.setattr(time, "time", lambda: later)
+    with pytest.raises(Unauthenticated):
+        verify(made, SETTINGS)

@@ -37,6 +37,10 @@ def test_an_empty_cluster_lacks_everything_by_name() -> None:
 
     assert "The cluster does not know serving.knative.dev/v1 Service: install Knative Serving." in said
     assert "The cluster does not know eventing.knative.dev/v1 Broker: install Knative Eventing." in said
+    assert (
+        "The cluster does not know eventing.knative.dev/v1beta3 EventType: install Knative Eventing 1.15 or newer."
+        in said
+    )
     assert "messaging.knative.dev/v1alpha1 NatsJetStreamChannel: install eventing-natss." in said
     assert "gateway.networking.k8s.io/v1 HTTPRoute: install the Gateway API, or use an overlay with" in said
     assert "There is no Secret orders-database: create it with url." in said

@@ -48,12 +48,20 @@ async def functions() -> AsyncIterator[int]:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := (await reader.readuntil(b"\r\n\r\n")).decode():
             host = next(line for line in head.split("\r\n") if line.lower().startswith("host:"))[5:].strip()
-            writer.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(host)}\r\n\r\n{host}".encode())
+            body = host if "/long" not in head else f'["{host}", "{"x" * 2000}"]'
+            headers = f"content-type: application/json\r\nx-told: {_told(head)}\r\ncontent-length: {len(body)}\r\n"
+            headers += 'etag: "1"\r\n' if "/tagged" in head else ""
+            writer.write(f"HTTP/1.1 200 OK\r\n{headers}\r\n{body}".encode())
             await writer.drain()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+def _told(head: str) -> str:
+    """How long the function has, by what the gateway says."""
+    return head.lower().partition("x-envoy-expected-rq-timeout-ms: ")[2].partition("\r")[0]
 
 
 @pytest.fixture
@@ -108,3 +116,18 @@ async def test_requests_reach_the_function_that_the_route_names(gateway: Any) ->
     assert called == [f"{name}.shop.svc.cluster.local" for _, _, name in ROUTED]
     assert nowhere.status_code == 404
     assert nowhere.headers["content-type"] == "application/problem+json"
+
+
+async def test_it_compresses_says_the_deadline_and_lets_nobody_lengthen_it(gateway: Any) -> None:
+    """Long JSON, but for what has a strong tag; the route's own time-out, whatever a caller from outside says."""
+    async with functions() as port:
+        base = f"http://127.0.0.1:{await asyncio.to_thread(gateway, port)}"
+        longer = {"x-envoy-upstream-rq-timeout-ms": "900000", "x-envoy-expected-rq-timeout-ms": "900000"}
+        async with httpx.AsyncClient(trust_env=False, headers={"accept-encoding": "gzip", **longer}) as http:
+            long = await http.get(f"{base}/orders/long")
+            tagged = await http.get(f"{base}/orders/long/tagged")
+            headed = await http.head(f"{base}/orders/short")
+
+    assert long.headers["content-encoding"] == "gzip"
+    assert ("content-encoding" in tagged.headers, tagged.headers["etag"]) == (False, '"1"')
+    assert (headed.status_code, long.headers["x-told"]) == (200, "300000")

@@ -45,6 +45,7 @@ def test_what_kn_has_no_flag_for_is_said() -> None:
     lines = render.text(collect(OVERLAYS / "local"), "kn").splitlines()
 
     assert "# orders-place: kn has no flag for securityContext.readOnlyRootFilesystem" in lines
+    assert "# orders-get: kn has no flag for env.CACHE_URL (optional), securityContext.readOnlyRootFilesystem" in lines
 
 
 def test_kn_service_apply_takes_every_file() -> None:

@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from eventing.filters import compile_filters
+from functions.catalogue import payloads
 from knative.runtime import admission, kustomize
 from knative.runtime.fields import FIELDS
 from knative.runtime.kustomize import Document
-from tests.checks.manifests import catalogue
 from tests.ship.built import KNATIVE, OVERLAYS, Body, build, of_kind
 from tests.ship.pods import as_deployment, dangers, pod_template
 
@@ -181,7 +181,7 @@ def test_nobody_gets_an_event_twice_or_not_at_all_because_of_a_broker(overlay: s
     triggers = of_kind(build(overlay), "Trigger").values()
     local = of_kind(build("local"), "Trigger").values()
 
-    for kind in catalogue():
+    for kind in payloads():
         assert woken(triggers, kind) == woken(local, kind), kind
     if overlay == "rabbitmq":
         assert all("filters" not in one["spec"] for one in triggers)

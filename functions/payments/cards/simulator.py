@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from eventing import strictjson
-from eventing.httpclient import client
+from functions.httpcalls import bounded_client
 from functions.money import Money, decimal
 from functions.payments import webhooks
 from functions.payments.cards.port import (
@@ -54,7 +54,7 @@ class Simulator:
 
     def __init__(self, settings: SimulatorSettings) -> None:
         self._settings = settings
-        self._client = client(
+        self._client = bounded_client(
             secure=settings.url.startswith("https:"), timeout=httpx.Timeout(settings.timeout_seconds, connect=2.0)
         )
 

@@ -17,7 +17,7 @@ from typing import Any, Self
 import httpx
 
 from eventing import strictjson
-from eventing.httpclient import client
+from functions.httpcalls import bounded_client
 from functions.money import Money, decimal
 from functions.payments.cards.port import (
     Answer,
@@ -71,7 +71,9 @@ class Stripe:
         timeout = httpx.Timeout(settings.timeout_seconds, connect=5.0)
         secure = settings.url.startswith("https:")
         self._client = (
-            client(secure=secure, timeout=timeout) if transport is None else httpx.AsyncClient(transport=transport)
+            bounded_client(secure=secure, timeout=timeout)
+            if transport is None
+            else httpx.AsyncClient(transport=transport)
         )
         self._settings = settings
 

@@ -10,6 +10,7 @@ if typing.TYPE_CHECKING:
     import grpclib.server
 
 import google.protobuf.timestamp_pb2
+import google.rpc.status_pb2
 import protos.orders.v1.orders_pb2
 
 
@@ -21,6 +22,10 @@ class OrdersServiceBase(abc.ABC):
 
     @abc.abstractmethod
     async def WatchOrder(self, stream: 'grpclib.server.Stream[protos.orders.v1.orders_pb2.WatchOrderRequest, protos.orders.v1.orders_pb2.WatchOrderResponse]') -> None:
+        pass
+
+    @abc.abstractmethod
+    async def PlaceOrders(self, stream: 'grpclib.server.Stream[protos.orders.v1.orders_pb2.PlaceOrdersRequest, protos.orders.v1.orders_pb2.PlaceOrdersResponse]') -> None:
         pass
 
     def __mapping__(self) -> typing.Dict[str, grpclib.const.Handler]:
@@ -36,6 +41,12 @@ class OrdersServiceBase(abc.ABC):
                 grpclib.const.Cardinality.UNARY_STREAM,
                 protos.orders.v1.orders_pb2.WatchOrderRequest,
                 protos.orders.v1.orders_pb2.WatchOrderResponse,
+            ),
+            '/wake.orders.v1.OrdersService/PlaceOrders': grpclib.const.Handler(
+                self.PlaceOrders,
+                grpclib.const.Cardinality.STREAM_STREAM,
+                protos.orders.v1.orders_pb2.PlaceOrdersRequest,
+                protos.orders.v1.orders_pb2.PlaceOrdersResponse,
             ),
         }
 
@@ -54,4 +65,10 @@ class OrdersServiceStub:
             '/wake.orders.v1.OrdersService/WatchOrder',
             protos.orders.v1.orders_pb2.WatchOrderRequest,
             protos.orders.v1.orders_pb2.WatchOrderResponse,
+        )
+        self.PlaceOrders = grpclib.client.StreamStreamMethod(
+            channel,
+            '/wake.orders.v1.OrdersService/PlaceOrders',
+            protos.orders.v1.orders_pb2.PlaceOrdersRequest,
+            protos.orders.v1.orders_pb2.PlaceOrdersResponse,
         )

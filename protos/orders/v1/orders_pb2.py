@@ -23,29 +23,34 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/orders/v1/orders.proto\x12\x0ewake.orders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\")\n\x05Money\x12\x0e\n\x06\x61mount\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"\xae\x01\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.wake.orders.v1.Money\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.wake.orders.v1.OrderStatus\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.wake.orders.v1.Order\";\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"P\n\x12WatchOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.wake.orders.v1.Order\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*\xb1\x01\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x1a\n\x16ORDER_STATUS_CONFIRMED\x10\x02\x12\x19\n\x15ORDER_STATUS_REJECTED\x10\x03\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x04\x12\x18\n\x14ORDER_STATUS_EXPIRED\x10\x05\x32\xb5\x01\n\rOrdersService\x12M\n\x08GetOrder\x12\x1f.wake.orders.v1.GetOrderRequest\x1a .wake.orders.v1.GetOrderResponse\x12U\n\nWatchOrder\x12!.wake.orders.v1.WatchOrderRequest\x1a\".wake.orders.v1.WatchOrderResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dprotos/orders/v1/orders.proto\x12\x0ewake.orders.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\")\n\x05Money\x12\x0e\n\x06\x61mount\x18\x01 \x01(\t\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"\xae\x01\n\x05Order\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.wake.orders.v1.Money\x12+\n\x06status\x18\x04 \x01(\x0e\x32\x1b.wake.orders.v1.OrderStatus\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"#\n\x0fGetOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\"8\n\x10GetOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.wake.orders.v1.Order\";\n\x11WatchOrderRequest\x12\x10\n\x08order_id\x18\x01 \x01(\t\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\"\x80\x01\n\x12WatchOrderResponse\x12$\n\x05order\x18\x01 \x01(\x0b\x32\x15.wake.orders.v1.Order\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12.\n\nchanged_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"p\n\x12PlaceOrdersRequest\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x10\n\x08username\x18\x02 \x01(\t\x12$\n\x05price\x18\x03 \x01(\x0b\x32\x15.wake.orders.v1.Money\x12\x15\n\rpayment_token\x18\x04 \x01(\t\"\x8e\x01\n\x13PlaceOrdersResponse\x12\x0b\n\x03key\x18\x01 \x01(\t\x12&\n\x05order\x18\x02 \x01(\x0b\x32\x15.wake.orders.v1.OrderH\x00\x12%\n\x07refusal\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x10\n\x08replayed\x18\x04 \x01(\x08\x42\t\n\x07outcome*\xb1\x01\n\x0bOrderStatus\x12\x1c\n\x18ORDER_STATUS_UNSPECIFIED\x10\x00\x12\x17\n\x13ORDER_STATUS_PLACED\x10\x01\x12\x1a\n\x16ORDER_STATUS_CONFIRMED\x10\x02\x12\x19\n\x15ORDER_STATUS_REJECTED\x10\x03\x12\x1a\n\x16ORDER_STATUS_CANCELLED\x10\x04\x12\x18\n\x14ORDER_STATUS_EXPIRED\x10\x05\x32\x91\x02\n\rOrdersService\x12M\n\x08GetOrder\x12\x1f.wake.orders.v1.GetOrderRequest\x1a .wake.orders.v1.GetOrderResponse\x12U\n\nWatchOrder\x12!.wake.orders.v1.WatchOrderRequest\x1a\".wake.orders.v1.WatchOrderResponse0\x01\x12Z\n\x0bPlaceOrders\x12\".wake.orders.v1.PlaceOrdersRequest\x1a#.wake.orders.v1.PlaceOrdersResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'protos.orders.v1.orders_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ORDERSTATUS']._serialized_start=541
-  _globals['_ORDERSTATUS']._serialized_end=718
-  _globals['_MONEY']._serialized_start=82
-  _globals['_MONEY']._serialized_end=123
-  _globals['_ORDER']._serialized_start=126
-  _globals['_ORDER']._serialized_end=300
-  _globals['_GETORDERREQUEST']._serialized_start=302
-  _globals['_GETORDERREQUEST']._serialized_end=337
-  _globals['_GETORDERRESPONSE']._serialized_start=339
-  _globals['_GETORDERRESPONSE']._serialized_end=395
-  _globals['_WATCHORDERREQUEST']._serialized_start=397
-  _globals['_WATCHORDERREQUEST']._serialized_end=456
-  _globals['_WATCHORDERRESPONSE']._serialized_start=458
-  _globals['_WATCHORDERRESPONSE']._serialized_end=538
-  _globals['_ORDERSSERVICE']._serialized_start=721
-  _globals['_ORDERSSERVICE']._serialized_end=902
+  _globals['_ORDERSTATUS']._serialized_start=874
+  _globals['_ORDERSTATUS']._serialized_end=1051
+  _globals['_MONEY']._serialized_start=107
+  _globals['_MONEY']._serialized_end=148
+  _globals['_ORDER']._serialized_start=151
+  _globals['_ORDER']._serialized_end=325
+  _globals['_GETORDERREQUEST']._serialized_start=327
+  _globals['_GETORDERREQUEST']._serialized_end=362
+  _globals['_GETORDERRESPONSE']._serialized_start=364
+  _globals['_GETORDERRESPONSE']._serialized_end=420
+  _globals['_WATCHORDERREQUEST']._serialized_start=422
+  _globals['_WATCHORDERREQUEST']._serialized_end=481
+  _globals['_WATCHORDERRESPONSE']._serialized_start=484
+  _globals['_WATCHORDERRESPONSE']._serialized_end=612
+  _globals['_PLACEORDERSREQUEST']._serialized_start=614
+  _globals['_PLACEORDERSREQUEST']._serialized_end=726
+  _globals['_PLACEORDERSRESPONSE']._serialized_start=729
+  _globals['_PLACEORDERSRESPONSE']._serialized_end=871
+  _globals['_ORDERSSERVICE']._serialized_start=1054
+  _globals['_ORDERSSERVICE']._serialized_end=1327
 # @@protoc_insertion_point(module_scope)

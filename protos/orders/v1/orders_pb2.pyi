@@ -1,6 +1,7 @@
 import datetime
 
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from google.rpc import status_pb2 as _status_pb2
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -67,9 +68,35 @@ class WatchOrderRequest(_message.Message):
     def __init__(self, order_id: _Optional[str] = ..., resume_token: _Optional[str] = ...) -> None: ...
 
 class WatchOrderResponse(_message.Message):
-    __slots__ = ("order", "resume_token")
+    __slots__ = ("order", "resume_token", "changed_at")
     ORDER_FIELD_NUMBER: _ClassVar[int]
     RESUME_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_AT_FIELD_NUMBER: _ClassVar[int]
     order: Order
     resume_token: str
-    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., resume_token: _Optional[str] = ...) -> None: ...
+    changed_at: _timestamp_pb2.Timestamp
+    def __init__(self, order: _Optional[_Union[Order, _Mapping]] = ..., resume_token: _Optional[str] = ..., changed_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class PlaceOrdersRequest(_message.Message):
+    __slots__ = ("key", "username", "price", "payment_token")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    USERNAME_FIELD_NUMBER: _ClassVar[int]
+    PRICE_FIELD_NUMBER: _ClassVar[int]
+    PAYMENT_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    username: str
+    price: Money
+    payment_token: str
+    def __init__(self, key: _Optional[str] = ..., username: _Optional[str] = ..., price: _Optional[_Union[Money, _Mapping]] = ..., payment_token: _Optional[str] = ...) -> None: ...
+
+class PlaceOrdersResponse(_message.Message):
+    __slots__ = ("key", "order", "refusal", "replayed")
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    ORDER_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    REPLAYED_FIELD_NUMBER: _ClassVar[int]
+    key: str
+    order: Order
+    refusal: _status_pb2.Status
+    replayed: bool
+    def __init__(self, key: _Optional[str] = ..., order: _Optional[_Union[Order, _Mapping]] = ..., refusal: _Optional[_Union[_status_pb2.Status, _Mapping]] = ..., replayed: _Optional[bool] = ...) -> None: ...

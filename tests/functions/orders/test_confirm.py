@@ -73,7 +73,7 @@ async def test_an_order_that_was_cancelled_stays_so(serve: Any, order_id: str) -
 async def test_what_can_never_be_handled_is_recorded_and_answered_204(serve: Any, data: bytes, reason: str) -> None:
     """Once, with the original event and the reason, however often it comes."""
     served = await serve("orders.confirm")
-    event = event_of(captured("x"), data=data)
+    event = event_of(captured("01a20b76-4eb5-7c00-90cb-bcd920daa209"), data=data)
     answers = [await served.post_event(event) for _ in range(2)]
     ((kind, refused),) = await served.outbox()
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import time
 from typing import Any
 
 import pytest
 
-from tests.functions.conftest import bearer
+from knative.runtime import child
+from tests.functions.conftest import Users, bearer
 
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 ME = bearer("ada")
@@ -56,7 +59,7 @@ async def test_without_the_last_slash_it_is_the_same(serve: Any) -> None:
         (b'{"amount": "10", "currency": "EUR", "payment_token": "tok_approve", "status": "confirmed"}', 422, "status"),
         (b'{"amount": "10", "amount": "1", "currency": "EUR", "payment_token": "tok_approve"}', 400, None),
         (b'{"amount": "10", "currency": "EUR"}', 422, "payment_token"),
-        (b'{"amount": "10", "currency": "EUR", "payment_token": "\\ud800"}', 422, "payment_token"),
+        (b'{"amount": "10", "currency": "EUR", "payment_token": "\\ud800"}', 400, None),
         (b"[" * 100_000, 413, None),
         (b"[" * 50_000, 400, None),
         (b"", 400, None),
@@ -118,6 +121,70 @@ async def test_only_an_admin_orders_for_another(serve: Any) -> None:
     assert (await served.client.post("/orders/", json=order, headers=bearer("root", "admin"))).json()[
         "username"
     ] == "eve"
+
+
+@pytest.fixture(params=["grpc", "http"])
+def users_calls(request: pytest.FixtureRequest) -> dict[str, str]:
+    """Each way to ask users."""
+    return {"USERS_CALLS": request.param}
+
+
+async def test_only_who_is_there_buys(serve: Any, buyers: Users, users_calls: dict[str, str]) -> None:
+    """403 in words, nothing written: for who never was; for who left, whose token is still valid; also to an admin."""
+    bob = f"bob-{users_calls['USERS_CALLS']}"
+    buyers.register(bob)
+    served = await serve("orders.place", **users_calls)
+    before = await served.client.post("/orders/", json=ORDER, headers=bearer(bob))
+    buyers.deactivate(bob)
+    for headers, body in (
+        (bearer(bob), ORDER),
+        (bearer("nobody"), ORDER),
+        (bearer("root", "admin"), {**ORDER, "username": bob}),
+    ):
+        answer = await served.client.post("/orders/", json=body, headers=headers)
+
+        assert (answer.status_code, answer.headers["content-type"]) == (403, "application/problem+json")
+        assert answer.json()["detail"] == ("There is no such user, or no longer: nothing can be ordered in that name.")
+    assert before.status_code == 202
+    assert len(await served.sql("SELECT 1 FROM orders")) == 1
+
+
+async def test_while_users_are_away_nothing_is_placed(serve: Any, users_calls: dict[str, str]) -> None:
+    """503 with Retry-After, and no key is used up; the order that was placed before is answered under its key again."""
+    served = await serve("orders.place", **users_calls)
+    keys = [{**ME, "idempotency-key": one} for one in ("first", "second")]
+    first = await served.client.post("/orders/", json=ORDER, headers=keys[0])
+    closed = f"http://127.0.0.1:{child.free_port()}"
+    served = await serve("orders.place", **users_calls, USERS_RPC_URL=closed, USERS_GET_URL=closed)
+    refused = await served.client.post("/orders/", json=ORDER, headers=keys[1])
+    other = await served.client.post("/orders/", json={**ORDER, "amount": "1.00"}, headers=keys[0])
+    again = await served.client.post("/orders/", json=ORDER, headers=keys[0])
+
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert (other.status_code, again.status_code, again.text) == (422, 202, first.text)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(await served.sql("SELECT 1 FROM idempotency")) == len(await served.sql("SELECT 1 FROM orders")) == 1
+
+
+async def test_users_who_do_not_answer_are_waited_for_no_longer_than_the_call_is(
+    serve: Any, users_calls: dict[str, str]
+) -> None:
+    """503 after the budget, not after whatever users take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        where = {"USERS_RPC_URL": url, "USERS_GET_URL": url, "USERS_TIMEOUT_SECONDS": "0.2"}
+        served = await serve("orders.place", **users_calls, **where)
+        began = time.monotonic()
+        answer = await served.client.post("/orders/", json=ORDER, headers=ME)
+
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert 0.2 <= time.monotonic() - began < 1
+
+
+async def test_another_way_to_ask_users_is_none(serve: Any) -> None:
+    """The function does not start, and says which there are."""
+    with pytest.raises(ValueError, match="grpc and http"):
+        await serve("orders.place", USERS_CALLS="carrier pigeon")
 
 
 async def test_the_same_key_twice_is_one_order(serve: Any) -> None:

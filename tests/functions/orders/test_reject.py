@@ -20,6 +20,6 @@ async def test_a_declined_card_rejects_the_order(serve: Any) -> None:
     assert answer.status_code == 204
     assert (await served.outbox())[-1] == (
         "orders.rejected.v1",
-        {"order_id": order_id, "username": "ada", "reason": "card_declined"},
+        {"order_id": order_id, "username": "ada", "reason": "card_declined", "version": 2},
     )
     assert [tuple(row) for row in await served.sql("SELECT status FROM orders")] == [("rejected",)]

@@ -15,6 +15,9 @@ from functions.outbox.republish import moment, republish
 from tests.functions.conftest import bearer
 from tests.servers import quiet
 
+# Orders are placed here, and orders asks users about the buyer.
+pytestmark = pytest.mark.usefixtures("buyers")
+
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 PING = Event(id="1", source="/apis/v1/namespaces/shop/pingsources/outbox-relay", type="dev.knative.sources.ping")
 

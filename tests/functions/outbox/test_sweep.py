@@ -9,6 +9,9 @@ import pytest
 from eventing.event import Event
 from tests.functions.conftest import bearer
 
+# Orders are placed here, and orders asks users about the buyer.
+pytestmark = pytest.mark.usefixtures("buyers")
+
 PING = Event(id="1", source="/ping", type="dev.knative.sources.ping")
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
 

@@ -43,8 +43,9 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
                 body = json.dumps({"name": name, "line": lines[0], "head": lines, "pad": "x" * 2000}).encode()
                 if "/die" in lines[0]:
                     return
-                length = f"content-length: {len(body)}\r\n".encode()
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n" + length + b"\r\n")
+                answered = {"content-type": "application/json", "content-length": str(len(body)), **_asked_for(lines)}
+                text = "".join(f"{name}: {value}\r\n" for name, value in answered.items())
+                writer.write(f"HTTP/1.1 200 OK\r\n{text}\r\n".encode())
                 writer.write(b"" if lines[0].startswith("HEAD") else body)
 
         server = await asyncio.start_server(quiet(take), "127.0.0.1", 0)
@@ -70,12 +71,19 @@ async def gateway(tmp_path: Path) -> AsyncIterator[Gateway]:
         server.close()
 
 
+def _asked_for(lines: list[str]) -> dict[str, str]:
+    """The headers of an answer that a request asks for: `answer-etag: "1"`."""
+    pairs = [line.partition(": ") for line in lines if line.startswith("answer-")]
+    return {name.removeprefix("answer-"): value for name, _, value in pairs}
+
+
 ROUTES = [
     ("POST", "/users/", "users-register"),
     ("POST", "/users", "users-register"),
     ("GET", "/users/", "users-list"),
     ("GET", "/users/ada", "users-get"),
     ("HEAD", "/users/ada", "users-get"),
+    ("HEAD", "/orders/", "orders-list"),
     ("PATCH", "/users/ada", "users-update"),
     ("DELETE", "/users/ada", "users-deactivate"),
     ("POST", "/tokens", "users-sign-in"),
@@ -144,6 +152,26 @@ async def test_long_json_is_compressed_for_who_wants_it(gateway: Gateway) -> Non
 
     assert answer.headers["content-encoding"] == "gzip"
     assert "content-encoding" not in plain.headers
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        # A compressed body is another representation, and its tag another.
+        {"answer-etag": '"1"'},
+        # Its messages are compressed by whoever sends them, each by itself.
+        {"answer-content-type": "application/grpc"},
+        {"answer-content-type": "application/grpc+proto"},
+        {"answer-cache-control": "no-transform"},
+    ],
+)
+async def test_what_is_to_stay_as_it_is_is_not_compressed(gateway: Gateway, answered: dict[str, str]) -> None:
+    """A strong ETag goes through unchanged, with the very bytes that it stands for."""
+    headers = {"accept-encoding": "gzip", **answered}
+    answer = await gateway.client.get(gateway.public + "/users/ada", headers=headers)
+
+    assert "content-encoding" not in answer.headers
+    assert answer.headers.get("etag") == answered.get("answer-etag")
 
 
 async def test_requests_are_counted_by_service(gateway: Gateway) -> None:

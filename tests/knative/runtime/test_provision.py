@@ -19,6 +19,7 @@ def platform(**annotations: dict[str, str]) -> Platform:
         services={},
         brokers=(),
         triggers=(),
+        event_types=(),
         messaging=(),
         container_sources=(),
         ping_sources=(),
@@ -97,3 +98,15 @@ def test_what_cannot_be_made_is_refused(annotations: dict[str, str], tmp_path: P
     """A name that is no identifier, a kind of key that is not known."""
     with pytest.raises(ValueError, match=r"identifier|es256"):
         provision.complete(platform(bad=annotations), 1, tmp_path / "secrets.json")
+
+
+def test_a_server_that_already_runs_is_named_by_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it is set; it is not remembered, so that the next start may have another, or none."""
+    asked = platform(cache={provision.VARIABLE: "SOME_URL"})
+    monkeypatch.setenv("SOME_URL", "redis://127.0.0.1:1")
+    given = provision.complete(asked, 1, tmp_path / "secrets.json")
+    monkeypatch.delenv("SOME_URL")
+    none = provision.complete(asked, 1, tmp_path / "secrets.json")
+
+    assert given.secrets["shop", "cache"] == {"url": "redis://127.0.0.1:1"}
+    assert none.secrets["shop", "cache"] == {}

@@ -1,0 +1,82 @@
+"""What every function has, however it is called: its resources from start to end, and events published after a call."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any, Protocol
+
+from eventing import outbox
+from eventing.publisher import Publisher
+from functions import cache, secrets
+from functions.correlation import Call
+from functions.database import Database, DatabaseSettings
+from functions.deadlines import DeadlineSettings
+
+_log = logging.getLogger("functions")
+Resource = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
+
+
+class App(Protocol):
+    """A function's app. `state` holds `database`, `publisher`, `started`, and its own resources by their names."""
+
+    @property
+    def state(self) -> Any:
+        """Anything can be set on it."""
+
+    @property
+    def resources(self) -> Mapping[str, Resource]:
+        """What it opens beside its database."""
+
+
+def name_of(module: str) -> tuple[str, str]:
+    """The area and the name of an operation: `functions.orders.place` is (`orders`, `orders-place`)."""
+    area, verb = module.split(".")[-2:]
+    return area, f"{area}-{verb.replace('_', '-')}"
+
+
+@contextlib.asynccontextmanager
+async def lifespan(app: App) -> AsyncIterator[None]:
+    """Make what the environment names, close it in reverse.
+
+    Raises:
+        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
+    """
+    secrets.require_own(os.environ)
+    url = os.environ.get("DATABASE_URL")
+    publisher = Publisher.from_environment(os.environ)
+    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
+    async with contextlib.AsyncExitStack() as stack:
+        kept = await stack.enter_async_context(cache.opened(os.environ))
+        database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
+        app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
+        if database is not None:
+            await database.open()
+            stack.push_async_callback(database.close)
+        if publisher is not None:
+            stack.push_async_callback(publisher.close)
+        for name, resource in app.resources.items():
+            setattr(app.state, name, await stack.enter_async_context(resource()))
+        app.state.started = True
+        try:
+            yield
+        finally:
+            app.state.started = False
+
+
+async def publish(app: App, call: Call) -> None:
+    """Publish what was committed, at once, in the process that committed it; a crash leaves it to outbox-relay."""
+    if not call.recorded:
+        return
+    recorded, call.recorded = call.recorded, []
+    publisher: Publisher | None = app.state.publisher
+    if publisher is None:
+        _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
+        return
+    try:
+        await outbox.publish(app.state.database.pool, publisher, recorded)
+    except Exception:  # noqa: BLE001 - logged whole, see below.
+        # The answer is out and the rows are safe; whatever this was, it costs time only.
+        _log.exception("publish_failed")

@@ -1,0 +1,1 @@
+"""gRPC: serving it and calling it. Knows no area."""

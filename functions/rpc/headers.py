@@ -1,0 +1,133 @@
+"""Header blocks (HPACK, RFC 7541). Ours are written without the dynamic table: one that was made once stays right.
+
+What a peer sends is decoded by hpack's tables in a shorter loop; a block that changed no table is decoded once.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+from grpclib.metadata import decode_metadata
+from hpack.exceptions import HPACKError, OversizedHeaderListError
+from hpack.hpack import Decoder as HpackDecoder
+from hpack.hpack import decode_integer, encode_integer
+from hpack.huffman_table import decode_huffman
+from hpack.table import HeaderTable
+from multidict import MultiDict
+
+Headers: TypeAlias = "list[tuple[bytes, bytes]]"
+# Of a name that the static table (RFC 7541, appendix A) does not have.
+_NO_INDEX = (0,)
+_BLOCKS_MAX, _BLOCK_BYTES_MAX = 64, 256
+
+
+def literal(name: bytes, value: bytes, *, secret: bool = False) -> bytes:
+    """A field as it is, in no table; *secret* also asks every proxy to keep it out of its own (RFC 7541, 6.2.3)."""
+    index = HeaderTable.STATIC_TABLE_MAPPING.get(name, _NO_INDEX)[0]
+    first = encode_integer(index, 4)
+    first[0] |= 0x10 if secret else 0
+    named = b"" if index else encode_integer(len(name), 7) + name
+    return b"".join((first, named, encode_integer(len(value), 7), value))
+
+
+def block(*fields: tuple[bytes, bytes]) -> bytes:
+    """Fields one behind the other."""
+    return b"".join(literal(name, value) for name, value in fields)
+
+
+# `:status: 200` is the eighth field of the static table.
+STATUS_200 = b"\x88"
+# `:method: POST` the third, `:scheme: http` the sixth.
+POST_HTTP = b"\x83\x86"
+
+
+def metadata_of(fields: Headers) -> MultiDict[Any]:
+    """The fields that belong to the application, as grpclib shows them."""
+    return MultiDict(decode_metadata([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]))
+
+
+class Decoder(HpackDecoder):
+    """Decodes the header blocks of one connection, in their order."""
+
+    def __init__(self, header_bytes_max: int) -> None:
+        super().__init__(header_bytes_max)
+        self._blocks: dict[bytes, Headers] = {}
+
+    def fields(self, data: bytes) -> Headers:
+        """The fields of a block; the list is shared, and not to be changed.
+
+        Raises:
+            HPACKError: it is no header block, or one that is too large.
+        """
+        known = self._blocks.get(data)
+        if known is not None:
+            return known
+        found, stays = self._read(data)
+        if stays and len(data) <= _BLOCK_BYTES_MAX:
+            if len(self._blocks) >= _BLOCKS_MAX:
+                self._blocks.clear()
+            self._blocks[data] = found
+        return found
+
+    def _read(self, data: bytes) -> tuple[Headers, bool]:
+        """The fields, and whether the block changed no table, so that it means the same until one that does."""
+        table = self.header_table
+        found: Headers = []
+        at, end, size, stays = 0, len(data), 0, True
+        while at < end:
+            first = data[at]
+            if first & 0x80:
+                index, at = _integer(data, at, 7)
+                field = table.get_by_index(index)
+            elif first & 0x60 == 0x20:
+                if found:
+                    raise HPACKError("a change of the table's size behind a field")
+                stays = False
+                self._blocks.clear()
+                at += self._update_encoding_context(data[at:])
+                continue
+            else:
+                index, at = _integer(data, at, 6 if first & 0x40 else 4)
+                if index:
+                    name = table.get_by_index(index)[0]
+                else:
+                    name, at = _string(data, at)
+                value, at = _string(data, at)
+                field = (name, value)
+                if first & 0x40:
+                    stays = False
+                    self._blocks.clear()
+                    table.add(name, value)
+            found.append(field)
+            size += len(field[0]) + len(field[1]) + 32
+            if size > self.max_header_list_size:
+                raise OversizedHeaderListError("the headers are too long")
+        self._assert_valid_table_size()
+        return found, stays
+
+
+def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:
+    """An integer and where it ends (RFC 7541, section 5.1)."""
+    mask = (1 << bits) - 1
+    value = data[at] & mask
+    if value < mask:
+        return value, at + 1
+    value, used = decode_integer(data[at : at + 8], bits)
+    return value, at + used
+
+
+def _string(data: bytes, at: int) -> tuple[bytes, int]:
+    """A string and where it ends (RFC 7541, section 5.2)."""
+    if at >= len(data):
+        raise HPACKError("the block ends within a field")
+    packed = data[at] & 0x80
+    length, at = _integer(data, at, 7)
+    end = at + length
+    if end > len(data):
+        raise HPACKError("the block ends within a field")
+    return (_unpacked(data[at:end]) if packed else data[at:end]), end
+
+
+# Proxies pack the same few names and values again and again.
+_unpacked = lru_cache(maxsize=256)(decode_huffman)

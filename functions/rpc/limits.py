@@ -1,0 +1,49 @@
+"""How much a gRPC peer may ask of us, and how long we wait. One place, each number with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a process takes; sizes in bytes, times in seconds."""
+
+    #: A message, also after it was inflated. gRPC's own default; a longer one is refused before it is buffered.
+    message_bytes_max: int = 4 * MEBIBYTE
+    #: Of a stream that nobody reads this much is taken before its sender has to wait (HTTP/2's own default).
+    stream_window: int = 65_535
+    #: Of a connection as a whole; given back as it arrives, since each stream is bounded by its own.
+    connection_window: int = MEBIBYTE
+    #: Messages longer than a stream's window, of all connections together, while they arrive: a pod has 256 MiB.
+    arriving_bytes_max: int = 32 * MEBIBYTE
+    #: Calls that run at once on one connection; one more is refused unprocessed (REFUSED_STREAM).
+    streams_max: int = 128
+    #: The headers of a call, unpacked; a token has at most 4 KiB.
+    header_bytes_max: int = 16 * 1024
+    #: Calls that a peer may start and break off on one connection: so many at once, and so many each second
+    #: (CVE-2023-44487). Envoy carries the calls of many on one connection, so this is not small.
+    resets_burst: int = 1000
+    resets_per_second: int = 100
+    #: Answers to PING and SETTINGS that wait for a peer which does not read.
+    replies_waiting_max: int = 1000
+    #: For a unary call whose caller named no deadline; a stream may stay.
+    unary_seconds: float = 60.0
+    #: After this a connection without calls is closed. Longer than Envoy keeps one (3 s, knative/runtime/ingress.py),
+    #: so that Envoy is the first to go; shorter than the shortest window of a function.
+    idle_seconds: float = 5.0
+    #: From SIGTERM on, for the calls in flight; whoever is not done by then is told UNAVAILABLE.
+    #: Shorter than the patience of whoever stops us (the runtime and Kubernetes: 30 s).
+    drain_seconds: float = 10.0
+    #: A call to another function for which neither its caller nor the call that it belongs to has a deadline.
+    client_unary_seconds: float = 10.0
+    #: For a connection to be established.
+    connect_seconds: float = 2.0
+    #: An address that did not answer is tried again after a pause that doubles up to this.
+    pause_seconds_max: float = 5.0
+    #: How often the addresses behind a name are asked for again.
+    resolve_seconds: float = 30.0
+    #: After this a connection of ours without calls is closed: it must not keep a neighbour from sleeping.
+    client_idle_seconds: float = 2.0

@@ -1,0 +1,322 @@
+"""`wake deadletters …`: events that could not be handled; through the API, so that it is the same on a cluster."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from knative.runtime.api import Admin, ApiFailed
+
+_PATH = "/deadletters/"
+_SPAN = re.compile(r"^(\d{1,6})([smhd])$")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_SHORT = 8
+_FILTERS = ("type", "subject", "destination", "since")
+
+
+def moment(text: str, now: datetime) -> str:
+    """A time as the API takes it: RFC 3339, or how long ago.
+
+    Raises:
+        ApiFailed: it is neither.
+    """
+    if (span := _SPAN.match(text)) is not None:
+        return (now - timedelta(**{_UNITS[span[2]]: int(span[1])})).isoformat()
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise ApiFailed(f"{text} is no time such as 2026-01-31T12:00:00Z, and no span such as 90m, 2h, 3d")
+    return when.isoformat()
+
+
+def _wanted(options: argparse.Namespace) -> dict[str, str]:
+    given = {name: value for name in _FILTERS if (value := getattr(options, name)) is not None}
+    return given | ({"since": moment(options.since, datetime.now(UTC))} if options.since else {})
+
+
+def _pages(api: Admin, query: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    path: str | None = f"{_PATH}?{urlencode({**query, 'limit': 100})}"
+    while path:
+        body = api.ask("GET", path).body
+        yield from body["items"]
+        path = body["next"]
+
+
+def _found(api: Admin, named: str) -> str:
+    """The id that a person means, who copied its beginning or its end.
+
+    Raises:
+        ApiFailed: no letter, or several.
+    """
+    if len(named) == 36:
+        return named
+    found = [one["id"] for one in _pages(api, {}) if one["id"].startswith(named) or one["id"].endswith(named)]
+    if len(found) != 1:
+        raise ApiFailed(f"{named} means {'no' if not found else 'more than one'} dead letter: `wake deadletters list`")
+    return str(found[0])
+
+
+def _list(api: Admin, options: argparse.Namespace) -> int:
+    query = _wanted(options) | ({} if options.letter_state == "all" else {"state": options.letter_state})
+    items = list(islice(_pages(api, query), options.last))
+    if options.json:
+        print(json.dumps(items, indent=1))
+        return 0
+    if not items:
+        print(
+            "No dead letters." if options.letter_state == "all" else f"No dead letters that are {options.letter_state}."
+        )
+        return 0
+    print(f"{'ID':<38}{'KEPT AT':<18}{'STATE':<11}{'TYPE':<24}{'WHERE IT FAILED':<18}{'TRIES':<7}WHY")
+    for one in items:
+        print(_row(one))
+    return 0
+
+
+def _row(one: Mapping[str, Any]) -> str:
+    at = datetime.fromisoformat(one["received_at"]).astimezone()
+    state = one["state"] + ("*" if one["edited"] else "")
+    return (
+        f"{one['id']:<38}{at:%m-%d %H:%M:%S}    {state:<11}{one['type']:<24}{_where(one['destination']):<18}"
+        f"{one['attempts_made']:<7}{_why(one)}"
+    )
+
+
+def _where(destination: str | None) -> str:
+    host = (destination or "?").partition("://")[2].partition("/")[0] or destination or "?"
+    return host.partition(".")[0] if "svc" in host else host
+
+
+def _why(one: Mapping[str, Any]) -> str:
+    parts = [str(part) for part in (one["code"], one["answer"]) if part]
+    text = " ".join(": ".join(parts).split()) or "no answer"
+    return text if len(text) <= 100 else text[:99] + "…"
+
+
+def _letter(api: Admin, named: str) -> tuple[dict[str, Any], str]:
+    answer = api.ask("GET", _PATH + _found(api, named))
+    return answer.body, answer.etag
+
+
+def _show(api: Admin, options: argparse.Namespace) -> int:
+    letter, _ = _letter(api, options.id)
+    if options.json:
+        print(json.dumps(letter, indent=1))
+        return 0
+    for name in ("id", "state", "kind", "destination", "received_at", "attempts_made"):
+        print(f"{name.replace('_', ' '):<16}{letter[name]}")
+    for title, event in (("the event", letter), ("as it was edited", letter["edit"])):
+        if event is not None:
+            print(f"\n{title}:")
+            print("\n".join(f"  {name:<18}{value}" for name, value in event["attributes"].items()))
+            print(f"  data              {event['data']}")
+    print("\nattempts:")
+    known = len(letter["attempts"])
+    for one in letter["attempts"]:
+        print(f"  {_clock(one['at'])}  {_where(one['destination']):<18}{_why(one)}")
+    if letter["attempts_made"] > known:
+        print(f"  ({letter['attempts_made'] - known} more, of which the Broker does not tell)")
+    for one in letter["changes"]:
+        why = f": {one['why']}" if one["why"] else ""
+        print(f"{_clock(one['at'])}  {one['what']} by {one['who']}{why}")
+    return 0
+
+
+def _clock(text: str) -> str:
+    return f"{datetime.fromisoformat(text).astimezone():%m-%d %H:%M:%S.%f}"[:-3]
+
+
+def _diff(api: Admin, options: argparse.Namespace) -> int:
+    letter, _ = _letter(api, options.id)
+    found = {name: letter[name] for name in ("schema_differences", "edit_differences")}
+    if options.json:
+        print(json.dumps(found, indent=1))
+        return 0
+    schema = found["schema_differences"]
+    print("\n".join(_schema_lines(schema, letter["edit"] or letter)))
+    if found["edit_differences"]:
+        print("\nedited:")
+    for one in found["edit_differences"]:
+        print(f"  {one['path']}: {json.dumps(one['before'])} -> {json.dumps(one['after'])}")
+    return 0
+
+
+def _schema_lines(schema: Mapping[str, Any], event: Mapping[str, Any]) -> Iterator[str]:
+    kind = event["attributes"]["type"]
+    if not schema["known"]:
+        yield f"The catalogue has no event {kind}: nothing can be said of its data."
+    elif not schema["violations"] and not schema["unknown"]:
+        yield f"The data is as {kind} has it."
+    else:
+        yield f"against {kind}:"
+        yield from (f"  {one['path'] or 'data'}: {one['message']}" for one in schema["violations"])
+        yield from (f"  {name}: {kind} has no such field; it is ignored" for name in schema["unknown"])
+
+
+def _dry_run(api: Admin, options: argparse.Namespace) -> int:
+    told = api.ask("POST", f"{_PATH}dry-runs", {"id": _found(api, options.id)}).body
+    print(json.dumps(told, indent=1) if options.json else said(told))
+    return 0
+
+
+_WOULD = {
+    "handle": "would handle it",
+    "skip": "would do nothing",
+    "refuse": "would refuse it",
+    "call": "would begin",
+    "retry": "could not handle it now",
+    "fail": "would fail",
+    "unknown": "does not say",
+}
+
+
+def said(told: Mapping[str, Any]) -> str:
+    """What a function would do, in words."""
+    reason = f": {told['reason']}" if told.get("reason") else ""
+    who = told.get("function") or _where(told.get("destination"))
+    lines = [f"{who} {_WOULD.get(told['would'], told['would'])}{reason}"]
+    lines += [
+        f"  it would record {one['type']} of {one['subject']}: {json.dumps(one.get('data'))}" for one in told["records"]
+    ]
+    return "\n".join(lines)
+
+
+def _edit(api: Admin, options: argparse.Namespace) -> int:
+    letter, etag = _letter(api, options.id)
+    change: dict[str, Any] = {"reason": options.why}
+    if options.data is not None:
+        change["data_base64"] = base64.b64encode(_read(options.data)).decode()
+    elif options.set or options.unset:
+        change["data"] = _changed((letter["edit"] or letter)["data"], options.set, options.unset)
+    if options.attribute:
+        change["attributes"] = {name: value or None for name, value in map(_pair, options.attribute)}
+    if len(change) == 1:
+        raise ApiFailed("there is nothing to change: give --set, --unset, --data or --attribute")
+    body = api.ask("PATCH", _PATH + letter["id"], change, etag).body
+    if options.json:
+        print(json.dumps(body, indent=1))
+    elif body["edit"] is None:
+        print("Edited back to what it was: a redrive sends the original.")
+    else:
+        attributes = body["edit"]["attributes"]
+        print(f"Edited: a redrive sends it with the new id {attributes['id']}; causationid is the original's.")
+        print("\n".join(_schema_lines(body["schema_differences"], body["edit"])))
+    return 0
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise ApiFailed(f"{file}: {error.strerror}") from error
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise ApiFailed(f"{text} has no = in it: NAME=VALUE")
+    return name, value
+
+
+def _changed(data: str, sets: Sequence[str], unsets: Sequence[str]) -> Any:
+    """The data with values put in and taken out, by their paths (`items.0.amount`).
+
+    Raises:
+        ApiFailed: it is no JSON, or a path leads nowhere.
+    """
+    try:
+        value = json.loads(data)
+    except ValueError as error:
+        raise ApiFailed("the data is no JSON: give it as a whole with --data FILE") from error
+    for path, text in map(_pair, sets):
+        holder, last = _holder(value, path)
+        holder[last] = _value(text)
+    for path in unsets:
+        holder, last = _holder(value, path)
+        try:
+            del holder[last]
+        except (KeyError, IndexError) as error:
+            raise ApiFailed(f"there is no {path} in the data") from error
+    return value
+
+
+def _holder(value: Any, path: str) -> tuple[Any, Any]:
+    *steps, last = path.split(".")
+    try:
+        for step in steps:
+            value = value[int(step) if isinstance(value, list) else step]
+        key = int(last) if isinstance(value, list) else last
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise ApiFailed(f"{path} leads nowhere in the data") from error
+    if not isinstance(value, (dict, list)):
+        raise ApiFailed(f"{path} leads nowhere in the data")
+    return value, key
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _redrive(api: Admin, options: argparse.Namespace) -> int:
+    wanted = _wanted(options)
+    if not options.ids and not wanted and not options.all:
+        raise ApiFailed("say which: ids, a filter such as --type, or --all")
+    if options.ids and (wanted or options.all):
+        raise ApiFailed("ids and a filter exclude each other: give one")
+    body: dict[str, Any] | None = {"ids": [_found(api, one) for one in options.ids]} if options.ids else wanted
+    if options.all and body is not None:
+        body["all"] = True
+    results: list[dict[str, Any]] = []
+    while body is not None:
+        answer = api.ask("POST", f"{_PATH}redrives", body).body
+        results += answer["results"]
+        body = answer["next"]
+        if not options.json:
+            for one in answer["results"]:
+                print(f"{one['id']}  {one['outcome']}{': ' + one['reason'] if one['reason'] else ''}", flush=True)
+    if options.json:
+        print(json.dumps(results, indent=1))
+    else:
+        print(counted([one["outcome"] for one in results]))
+    return 1 if any(one["outcome"] not in {"handled", "already"} for one in results) else 0
+
+
+def counted(outcomes: Sequence[str]) -> str:
+    """How many of each."""
+    return ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes)) + "." if outcomes else "None."
+
+
+def _discard(api: Admin, options: argparse.Namespace) -> int:
+    letters = []
+    for named in options.ids:
+        letters.append(api.ask("POST", f"{_PATH}discards", {"id": _found(api, named), "reason": options.why}).body)
+        if not options.json:
+            print(f"Discarded {letters[-1]['id']}; it is kept for the record.")
+    if options.json:
+        print(json.dumps(letters, indent=1))
+    return 0
+
+
+WORK: Mapping[str, Callable[[Admin, argparse.Namespace], int]] = {
+    "list": _list,
+    "show": _show,
+    "diff": _diff,
+    "dry-run": _dry_run,
+    "edit": _edit,
+    "redrive": _redrive,
+    "discard": _discard,
+}
