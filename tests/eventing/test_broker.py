@@ -40,6 +40,8 @@ class Subscriber:
     url: str = ""
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    # Closed, it lets requests come and answers none.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection."""
@@ -52,6 +54,7 @@ class Subscriber:
             headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:] if line}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append((headers, body))
+            await self.open.wait()
             status, extra, content = self.answers.pop(0) if self.answers else (204, {}, b"")
             lines = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
             length = "" if status == 204 else f"content-length: {len(content)}\r\n"
@@ -110,6 +113,7 @@ async def subscriber() -> AsyncIterator[Callable[[], Any]]:
 
     async def make() -> Subscriber:
         one = Subscriber()
+        one.open.set()
         server = await asyncio.start_server(quiet(one.take), "127.0.0.1", 0)
         servers.append(server)
         one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -512,3 +516,26 @@ def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert ended.stderr.startswith(f"Port {port} on 127.0.0.1 cannot be listened on")
+
+
+@both
+async def test_a_full_channel_is_a_503_and_what_was_taken_is_delivered(
+    run: Any, subscriber: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Retry-After, whatever it is that is full."""
+    monkeypatch.setenv("CHANNEL_MAX_BYTES", "60000")
+    monkeypatch.setenv("CHANNEL_CONCURRENCY", "1")
+    one = await subscriber()
+    one.open.clear()
+    broker = await run(*documents(namespace, ("a", one.url, {})))
+    taken, status = 0, 202
+    while status == 202 and taken < 200:
+        answer = await broker.client.post(broker.url, content=b"x" * 9000, headers={**EVENT, "ce-id": str(taken)})
+        status = answer.status_code
+        taken += status == 202
+
+    one.open.set()
+    await one.until(taken)
+
+    assert (status, answer.headers.get("retry-after")) == (503, "5")
+    assert {str(number) for number in range(taken)} <= {headers["ce-id"] for headers, _ in one.requests}
