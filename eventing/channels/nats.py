@@ -312,7 +312,7 @@ class _PullSubscription:
                 self._open = 0
             free = self._in_hand_max - len(self._tasks) - self._open
             # A request for more is sent when few are left open of the last ones.
-            if free > 0 and self._open < self._in_hand_max // 2:
+            if free > 0 and self._open < max(1, self._in_hand_max // 2):
                 request = {"batch": free, "expires": int(_PULL_EXPIRES_SECONDS * 1e9)}
                 with contextlib.suppress(nats.errors.Error, OSError):
                     await self._client.publish(self._request_subject, json.dumps(request).encode(), reply=self._inbox)
