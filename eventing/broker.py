@@ -22,7 +22,6 @@ from itertools import count
 from pathlib import Path
 from typing import TypeVar
 
-import httpx
 import uvicorn
 
 from eventing import trigger as triggers
@@ -30,13 +29,12 @@ from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.connect import UnknownChannel, check, connect
 from eventing.channels.settings import Settings
 from eventing.dispatcher import Dispatcher
-from eventing.httpclient import client
+from eventing.http1 import Client
 from eventing.ingress import Ingress
 from eventing.journal import Journal
 
 _log = logging.getLogger("eventing.broker")
 _CONNECT_AGAIN_SECONDS = (0.1, 0.1, 0.2, 0.5, 1.0)
-_CONNECTIONS_MAX = 1000
 T = TypeVar("T")
 
 
@@ -47,9 +45,7 @@ class Broker:
         self.ingress = Ingress(journal)
         self._channels = channels
         self._journal = journal
-        self._client: httpx.AsyncClient = client(
-            secure=False, timeout=httpx.Timeout(None), connections_max=_CONNECTIONS_MAX
-        )
+        self._client = Client()
         self._dispatchers: dict[str, Dispatcher] = {}
 
     async def apply(self, manifest: triggers.Manifest) -> None:
@@ -85,7 +81,7 @@ class Broker:
         """Finish the deliveries under way, close every connection."""
         await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
         await self._channels.close()
-        await self._client.aclose()
+        await self._client.close()
         self._journal.close()
 
 
