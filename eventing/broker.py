@@ -34,6 +34,8 @@ from eventing.ingress import Ingress
 from eventing.journal import Journal
 
 _log = logging.getLogger("eventing.broker")
+# Any of them, in this order.
+_URLS = ("CHANNEL_URL", "NATS_URL", "RABBITMQ_URL")
 _CONNECT_AGAIN_SECONDS = (0.1, 0.1, 0.2, 0.5, 1.0)
 T = TypeVar("T")
 
@@ -182,8 +184,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--channel",
         metavar="URL",
-        default=os.environ.get("CHANNEL_URL", "nats://127.0.0.1:4222"),
-        help="nats://… or amqp://… (CHANNEL_URL, which other users of the machine cannot read; nats://127.0.0.1:4222)",
+        default=next(filter(None, map(os.environ.get, _URLS)), "nats://127.0.0.1:4222"),
+        help=f"nats://… or amqp://… ({', '.join(_URLS)}, which other users cannot read; nats://127.0.0.1:4222)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="ingress ($PORT, 8080)")
