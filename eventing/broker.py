@@ -1,8 +1,9 @@
 """The Broker: `python -m eventing.broker --manifest FILE.yaml` serves its ingress and delivers to its Triggers.
 
-FILE holds Knative Broker and Trigger documents in which every reference was resolved to a `uri`. SIGHUP reads it again;
-a broken file leaves the last good one in force. SIGTERM finishes what is in hand and exits with 0. Several copies over
-the same channel share the work.
+It needs a NATS or RabbitMQ server and no Knative. FILE holds Broker and Trigger documents (Channels and Subscriptions
+too) in which every subscriber and sink is a `uri`. SIGHUP reads it again; a broken file leaves the last good one in
+force. SIGTERM finishes what is in hand and exits with 0. Several copies over the same server share the work.
+`docs/guides/channels.md` lists the variables.
 """
 
 from __future__ import annotations
@@ -13,24 +14,30 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from functools import partial
+from itertools import count
 from pathlib import Path
+from typing import TypeVar
 
-import httpx
 import uvicorn
 
 from eventing import trigger as triggers
 from eventing.channels.channel import Channel, Channels, ChannelUnavailable
-from eventing.channels.nats import NatsChannels
+from eventing.channels.connect import UnknownChannel, check, connect
+from eventing.channels.settings import Settings
 from eventing.dispatcher import Dispatcher
-from eventing.httpclient import client
+from eventing.http1 import Client
 from eventing.ingress import Ingress
 from eventing.journal import Journal
 
 _log = logging.getLogger("eventing.broker")
-_CONNECT_AGAIN_SECONDS = 0.1
-_CONNECTIONS_MAX = 1000
+# Any of them, in this order.
+_URLS = ("CHANNEL_URL", "NATS_URL", "RABBITMQ_URL")
+_CONNECT_AGAIN_SECONDS = (0.1, 0.1, 0.2, 0.5, 1.0)
+T = TypeVar("T")
 
 
 class Broker:
@@ -40,9 +47,7 @@ class Broker:
         self.ingress = Ingress(journal)
         self._channels = channels
         self._journal = journal
-        self._client: httpx.AsyncClient = client(
-            secure=False, timeout=httpx.Timeout(None), connections_max=_CONNECTIONS_MAX
-        )
+        self._client = Client()
         self._dispatchers: dict[str, Dispatcher] = {}
 
     async def apply(self, manifest: triggers.Manifest) -> None:
@@ -57,22 +62,28 @@ class Broker:
             channels[broker] = await self._channels.channel(namespace, name)
         wanted = {one.key: one for one in manifest.triggers}
         for key, dispatcher in list(self._dispatchers.items()):
-            if key not in wanted or wanted[key].definition != dispatcher.trigger.definition:
+            if key not in wanted:
+                await dispatcher.forget()
+            elif wanted[key].definition != dispatcher.trigger.definition:
                 await dispatcher.close()
-                del self._dispatchers[key]
-        for key, one in wanted.items():
-            if key not in self._dispatchers:
-                dispatcher = Dispatcher(one, channels[one.broker], self._client, self._journal)
-                await dispatcher.open()
-                self._dispatchers[key] = dispatcher
+            else:
+                continue
+            del self._dispatchers[key]
+        new = [one for key, one in wanted.items() if key not in self._dispatchers]
+        await asyncio.gather(*(self._open(one, channels[one.broker]) for one in new))
         # Last: an event is taken only when every Trigger that wants it has its place in the channel.
         self.ingress.channels = channels
+
+    async def _open(self, trigger: triggers.Trigger, channel: Channel) -> None:
+        dispatcher = Dispatcher(trigger, channel, self._client, self._journal)
+        await dispatcher.open()
+        self._dispatchers[trigger.key] = dispatcher
 
     async def close(self) -> None:
         """Finish the deliveries under way, close every connection."""
         await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
         await self._channels.close()
-        await self._client.aclose()
+        await self._client.close()
         self._journal.close()
 
 
@@ -85,25 +96,35 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(options: argparse.Namespace, channel_url: str) -> None:
+async def serve(options: argparse.Namespace, settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT.
 
     Raises:
         InvalidManifest: the manifest cannot be served.
+        UnknownChannel: the channel's URL is of no channel.
+        OSError: the port cannot be listened on.
     """
+    check(options.channel)
     manifest = triggers.read(options.manifest)
+    # Bound now, so that a port that is taken is said at once, and listened on when the Triggers have their places.
+    listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind((options.host, options.port))
     stop, reread = asyncio.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     loop.add_signal_handler(signal.SIGHUP, reread.set)
-    broker = Broker(await _connected(channel_url), Journal(options.journal))
-    await _applied(broker, manifest)
+    stopping = asyncio.create_task(stop.wait())
+    starting = asyncio.create_task(_started(options, settings, manifest))
+    await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return
+    broker = starting.result()
     server = _Server(
         uvicorn.Config(
             broker.ingress,
-            host=options.host,
-            port=options.port,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -112,9 +133,8 @@ async def serve(options: argparse.Namespace, channel_url: str) -> None:
             timeout_keep_alive=60,
         )
     )
-    serving = asyncio.create_task(server.serve())
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
     rereading = asyncio.create_task(_reread(broker, options.manifest, reread))
-    stopping = asyncio.create_task(stop.wait())
     await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
     for task in (rereading, stopping):
         task.cancel()
@@ -123,23 +143,25 @@ async def serve(options: argparse.Namespace, channel_url: str) -> None:
     await broker.close()
 
 
-async def _connected(url: str) -> NatsChannels:
-    """Connect, for as long as it takes: the channel may be started after us."""
-    while True:
-        try:
-            return await NatsChannels.connect(url)
-        except ChannelUnavailable as error:
-            _log.warning("channel_unavailable: %s", error)
-            await asyncio.sleep(_CONNECT_AGAIN_SECONDS)
+async def _started(options: argparse.Namespace, settings: Settings, manifest: triggers.Manifest) -> Broker:
+    channels = await _patiently(lambda: connect(options.channel, settings))
+    broker = Broker(channels, Journal(options.journal))
+    await _patiently(lambda: broker.apply(manifest))
+    return broker
 
 
-async def _applied(broker: Broker, manifest: triggers.Manifest) -> None:
-    while True:
+async def _patiently(attempt: Callable[[], Awaitable[T]]) -> T:
+    """Try for as long as it takes: the server may be started after us. Each reason is said once."""
+    said = ""
+    for number in count():
         try:
-            return await broker.apply(manifest)
+            return await attempt()
         except ChannelUnavailable as error:
-            _log.warning("channel_unavailable: %s", error)
-            await asyncio.sleep(_CONNECT_AGAIN_SECONDS)
+            if str(error) != said:
+                said = str(error)
+                _log.warning("%s; it is tried until it is there", said)
+            await asyncio.sleep(_CONNECT_AGAIN_SECONDS[min(number, len(_CONNECT_AGAIN_SECONDS) - 1)])
+    raise AssertionError
 
 
 async def _reread(broker: Broker, file: Path, reread: asyncio.Event) -> None:
@@ -147,27 +169,42 @@ async def _reread(broker: Broker, file: Path, reread: asyncio.Event) -> None:
         await reread.wait()
         reread.clear()
         try:
-            await _applied(broker, triggers.read(file))
+            manifest = triggers.read(file)
+            await _patiently(partial(broker.apply, manifest))
         except triggers.InvalidManifest as error:
             _log.error("manifest_refused, the last good one stays: %s", error)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
-    parser = argparse.ArgumentParser(prog="python -m eventing.broker", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m eventing.broker", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--manifest", type=Path, required=True, help="Broker and Trigger documents")
+    parser.add_argument(
+        "--channel",
+        metavar="URL",
+        default=next(filter(None, map(os.environ.get, _URLS)), "nats://127.0.0.1:4222"),
+        help=f"nats://… or amqp://… ({', '.join(_URLS)}, which other users cannot read; nats://127.0.0.1:4222)",
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
     parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="ingress ($PORT, 8080)")
     parser.add_argument("--journal", type=Path, help="where to note what happens to events (default: nowhere)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
-    channel_url = os.environ.get("CHANNEL_URL", "nats://127.0.0.1:4222")
+    # The libraries' own words about lost connections come beside ours, and with whole tracebacks.
+    for name in ("aiormq", "aio_pika", "nats"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     import uvloop  # noqa: PLC0415 - beside its one use.
 
     try:
-        uvloop.run(serve(options, channel_url))
-    except triggers.InvalidManifest as error:
+        uvloop.run(serve(options, Settings.of_environment(os.environ)))
+    except (triggers.InvalidManifest, UnknownChannel, ValueError) as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(
+            f"Port {options.port} on {options.host} cannot be listened on: {error.strerror}. Choose another --port."
+        )
 
 
 if __name__ == "__main__":

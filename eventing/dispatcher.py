@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import httpx
 
 from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
@@ -15,13 +14,13 @@ from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delive
 from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
 from eventing.event import Event, to_binary, to_json
 from eventing.gate import NotAnEvent, receive
+from eventing.http1 import Client, NoAnswer
 from eventing.journal import Journal
 from eventing.trigger import Trigger
 
 TTL = "knativebrokerttl"
 TTL_MAX = 255
 _ERROR_DATA_BYTES_MAX = 1024
-_BODY_BYTES_MAX = 1024 * 1024
 # A dead letter sink that is away is tried for ever, but not more often than this.
 _DEAD_LETTER_DELAY_SECONDS_MAX = 60.0
 
@@ -29,7 +28,7 @@ _DEAD_LETTER_DELAY_SECONDS_MAX = 60.0
 class Dispatcher:
     """One Trigger's deliveries."""
 
-    def __init__(self, trigger: Trigger, channel: Channel, client: httpx.AsyncClient, journal: Journal) -> None:
+    def __init__(self, trigger: Trigger, channel: Channel, client: Client, journal: Journal) -> None:
         self.trigger = trigger
         self._channel = channel
         self._client = client
@@ -39,12 +38,19 @@ class Dispatcher:
 
     async def open(self) -> None:
         """Begin; raises ChannelUnavailable."""
-        self._subscription = await self._channel.subscribe(self.trigger.key, self.trigger.event_type, self.dispatch)
+        self._subscription = await self._channel.subscribe(
+            self.trigger.key, self.trigger.event_type, self.dispatch, ordered=self.trigger.ordered
+        )
 
     async def close(self) -> None:
         """Take no more, finish what is in hand."""
         if self._subscription is not None:
             await self._subscription.close()
+
+    async def forget(self) -> None:
+        """Take no more, and give up the place in the channel with what waits there; raises ChannelUnavailable."""
+        await self.close()
+        await self._channel.forget(self.trigger.key)
 
     async def dispatch(self, delivery: Delivery) -> Done | Again:
         """One attempt, and what follows from it. An event that is given up is only noted."""
@@ -119,15 +125,13 @@ class Dispatcher:
         else:
             headers, body = to_binary(event)
         headers |= {"prefer": "reply", "kn-namespace": self.trigger.namespace}
-        timeout = httpx.Timeout(self.trigger.delivery.timeout_seconds, connect=5.0)
         try:
-            async with self._client.stream("POST", url, content=body, headers=headers, timeout=timeout) as answer:
-                content = await _bounded(answer)
-        except httpx.TimeoutException:
+            answer = await self._client.post(url, headers, body, self.trigger.delivery.timeout_seconds)
+        except TimeoutError:
             return Outcome(0, f"no answer within {self.trigger.delivery.timeout_seconds:g} s"), None
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return Outcome(0, str(error) or type(error).__name__), None
-        return judge(answer.status_code, answer.headers, content, of_channel=self.trigger.of_channel)
+        except NoAnswer as error:
+            return Outcome(0, str(error)), None
+        return judge(answer.status, answer.headers, answer.body, of_channel=self.trigger.of_channel)
 
     async def _dead_letter(self, event: Event, outcome: Outcome, attempt: int) -> Done | Again:
         sink = self.trigger.delivery.dead_letter_sink
@@ -195,14 +199,4 @@ def _reason(status: int, body: bytes) -> str:
         problem = None
     said = problem.get("detail") if isinstance(problem, dict) else None
     text = " ".join((said if isinstance(said, str) else body[:300].decode(errors="replace"))[:300].split())
-    return text or httpx.codes.get_reason_phrase(status)
-
-
-async def _bounded(answer: httpx.Response) -> bytes:
-    """The body, at most a mebibyte of it: a subscriber does not decide how much memory the Broker has."""
-    content = bytearray()
-    async for part in answer.aiter_bytes():
-        content += part
-        if len(content) > _BODY_BYTES_MAX:
-            break
-    return bytes(content[:_BODY_BYTES_MAX])
+    return text or http.client.responses.get(status, "")

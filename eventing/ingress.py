@@ -71,7 +71,8 @@ class Ingress:
         try:
             await self.channels[broker].publish(event)
         except ChannelUnavailable as error:
-            await _answer(send, 503, f"the event was not stored: {error}", headers={"retry-after": "1"})
+            after = {"retry-after": f"{error.retry_after_seconds:.0f}"}
+            await _answer(send, 503, f"the event was not stored: {error}", headers=after)
             return
         self._journal.write("accepted", broker, event)
         await _answer(send, 202)

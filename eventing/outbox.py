@@ -190,6 +190,11 @@ async def published(
     return [(row["seq"], _event(row)) for row in rows]
 
 
+async def behind(pool: Pool, older_than: timedelta, most: int) -> bool:
+    """Whether more than so many events wait that are older than this; reads no more rows than it takes to know."""
+    return bool(await pool.fetchval(_queries["behind"], older_than, most))
+
+
 async def sweep(pool: Pool, published_before: datetime) -> int:
     """Delete rows published before a time; answers how many."""
     tag = await pool.execute(_queries["sweep"], published_before)

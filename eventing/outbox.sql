@@ -37,5 +37,10 @@ WHERE published_at >= $1 AND published_at < $2
 ORDER BY seq
 LIMIT $6
 
+-- name: behind
+SELECT count(*) > $2 FROM (
+  SELECT FROM outbox WHERE published_at IS NULL AND created_at <= clock_timestamp() - $1::interval LIMIT $2 + 1
+) AS waiting
+
 -- name: sweep
 DELETE FROM outbox WHERE published_at < $1

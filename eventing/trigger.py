@@ -24,6 +24,9 @@ from eventing.delivery import (
 )
 from eventing.filters import InvalidFilter, Matches, compile_filters, exact_type
 
+# What Knative's Kafka Broker calls it; there the order is that of a partition, here that of a subject.
+ORDER_ANNOTATION = "kafka.eventing.knative.dev/delivery.order"
+
 
 class InvalidManifest(ValueError):
     """A Broker or Trigger that cannot be served; the message names it and what is wrong."""
@@ -47,6 +50,8 @@ class Trigger:
     delivery: DeliverySpec
     matches: Matches
     event_type: str | None
+    # Events of one subject one after the other.
+    ordered: bool
     # What it was made of: two equal ones need no new subscription.
     definition: str
 
@@ -114,7 +119,8 @@ def _trigger(document: Mapping[str, Any], brokers: Mapping[str, Mapping[str, Any
             # RabbitMQ's broker looks at `filter` only.
             matches=compile_filters({"filter": spec.get("filter")} if rules is RABBITMQ else spec),
             event_type=exact_type(spec),
-            definition=repr((spec, delivery, rules)),
+            ordered=_ordered(document),
+            definition=repr((spec, delivery, rules, _ordered(document))),
         )
     except (InvalidDelivery, InvalidFilter) as error:
         raise InvalidManifest(f"Trigger {namespace}/{name}: {error}") from error
@@ -142,7 +148,8 @@ def _subscription(document: Mapping[str, Any], channels: Mapping[str, Mapping[st
             delivery=_delivery(delivery, rules),
             matches=lambda _: True,
             event_type=None,
-            definition=repr((spec, delivery, rules)),
+            ordered=_ordered(document),
+            definition=repr((spec, delivery, rules, _ordered(document))),
         )
     except InvalidDelivery as error:
         raise InvalidManifest(f"Subscription {namespace}/{name}: {error}") from error
@@ -150,6 +157,14 @@ def _subscription(document: Mapping[str, Any], channels: Mapping[str, Mapping[st
 
 def _delivery(spec: Mapping[str, Any] | None, rules: Rules) -> DeliverySpec:
     return replace(DeliverySpec() if spec is None else parse_delivery(spec), rules=rules)
+
+
+def _ordered(document: Mapping[str, Any]) -> bool:
+    """Whether events of one subject are delivered one after the other, by the word that Knative's Kafka Broker has."""
+    order = ((document.get("metadata") or {}).get("annotations") or {}).get(ORDER_ANNOTATION, "unordered")
+    if order not in {"ordered", "unordered"}:
+        raise InvalidDelivery(f"{ORDER_ANNOTATION} is ordered or unordered, not {order}")
+    return bool(order == "ordered")
 
 
 def _rules(document: Mapping[str, Any]) -> Rules:

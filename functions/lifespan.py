@@ -14,6 +14,7 @@ from functions import cache, secrets
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
+from functions.pressure import Pressure, PressureSettings
 
 _log = logging.getLogger("functions")
 Resource = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
@@ -48,6 +49,7 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     url = os.environ.get("DATABASE_URL")
     publisher = Publisher.from_environment(os.environ)
     app.state.deadlines = DeadlineSettings.from_environment(os.environ)
+    app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
         database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
@@ -76,7 +78,8 @@ async def publish(app: App, call: Call) -> None:
         _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
         return
     try:
-        await outbox.publish(app.state.database.pool, publisher, recorded)
+        taken = await outbox.publish(app.state.database.pool, publisher, recorded)
+        app.state.pressure.note(published=taken == len(recorded))
     except Exception:  # noqa: BLE001 - logged whole, see below.
         # The answer is out and the rows are safe; whatever this was, it costs time only.
         _log.exception("publish_failed")

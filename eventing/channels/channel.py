@@ -37,9 +37,14 @@ from eventing.event import Event
 class ChannelUnavailable(Exception):
     """The channel did not store the event, or it is not known whether it did; publishing it again is safe."""
 
+    retry_after_seconds = 1.0
+
 
 class ChannelFull(ChannelUnavailable):
     """The channel refused the event because it has no room; those that it holds are safe."""
+
+    # It is not emptied in a second.
+    retry_after_seconds = 5.0
 
 
 @dataclass(frozen=True)

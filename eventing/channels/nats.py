@@ -15,6 +15,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import quote, unquote
 
 import nats
@@ -89,20 +90,32 @@ class NatsChannels:
             for subscription in subscriptions:
                 subscription.renew()
 
+        first_error: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+
         async def quiet(error: Exception) -> None:
             _log.info("nats_error", extra={"reason": str(error) or type(error).__name__})
+            if not first_error.done():
+                first_error.set_result(error)
 
-        try:
-            client = await nats.connect(
+        client = Client()
+        # The library would try for ever at first too, without a word.
+        connecting = asyncio.create_task(
+            client.connect(
                 url,
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=0.1,
+                reconnect_time_wait=0.1,  # type: ignore[arg-type]
                 connect_timeout=2,
                 allow_reconnect=True,
                 error_cb=quiet,
                 reconnected_cb=reconnected,
             )
-        except (OSError, nats.errors.Error, TimeoutError) as error:
+        )
+        either: set[asyncio.Future[Any]] = {connecting, first_error}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not connecting.done() or connecting.exception() is not None:
+            connecting.cancel()
+            error = first_error.result() if first_error.done() else connecting.exception()
+            await client.close()
             raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
         return cls(client, settings or Settings(), subscriptions)
 
@@ -299,7 +312,7 @@ class _PullSubscription:
                 self._open = 0
             free = self._in_hand_max - len(self._tasks) - self._open
             # A request for more is sent when few are left open of the last ones.
-            if free > 0 and self._open < self._in_hand_max // 2:
+            if free > 0 and self._open < max(1, self._in_hand_max // 2):
                 request = {"batch": free, "expires": int(_PULL_EXPIRES_SECONDS * 1e9)}
                 with contextlib.suppress(nats.errors.Error, OSError):
                     await self._client.publish(self._request_subject, json.dumps(request).encode(), reply=self._inbox)

@@ -23,7 +23,7 @@ class Settings:
     ack_wait_seconds: int = 5
     # How long a new queue of RabbitMQ gets no events: one whose server is killed within three seconds of its making may
     # never answer again, because Erlang's dets, which holds its registration, writes late (seen with 3.10).
-    settle_seconds: float = 3.5
+    settle_seconds: int = 4
     # Events of an ordered Trigger that wait behind another of their subject, in each copy of the Broker.
     parked: int = 1000
 
@@ -35,10 +35,10 @@ class Settings:
             ValueError: one of them is no whole number, or too small; the message is a sentence.
         """
         values: dict[str, int] = {}
-        for one in (field for field in fields(cls) if field.type == "int"):
+        for one in fields(cls):
             name = f"CHANNEL_{one.name.upper()}"
             if text := environ.get(name, ""):
-                smallest = 0 if one.name in {"max_bytes", "parked"} else 1
+                smallest = 0 if one.name in {"max_bytes", "parked", "settle_seconds"} else 1
                 if not text.isdigit() or int(text) < smallest:
                     raise ValueError(f"{name} is a whole number, {smallest} or more, not {text!r}")
                 values[one.name] = int(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 
 from functions import idempotency
 from functions.app import operation
@@ -14,13 +14,14 @@ from functions.errors import Refusal
 from functions.identity import Caller
 from functions.orders import buyers, placing
 from functions.orders.placing import PlaceOrder
+from functions.pressure import new_work
 
 app = operation(__name__)
 app.opens("buyers", buyers.chosen)
 
 
-@app.post("/orders", status_code=202, include_in_schema=False)
-@app.post("/orders/", status_code=202)
+@app.post("/orders", status_code=202, include_in_schema=False, dependencies=[Depends(new_work)])
+@app.post("/orders/", status_code=202, dependencies=[Depends(new_work)])
 async def place(
     request: Request, asked: Annotated[PlaceOrder, body(PlaceOrder)], caller: Caller, database: InDatabase
 ) -> Response:

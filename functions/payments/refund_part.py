@@ -6,7 +6,7 @@ import contextlib
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from functions.money import Amount, InvalidMoney, Money, decimal
 from functions.payments import payments, settlement
 from functions.payments.cards import port
 from functions.payments.payment import Payment
+from functions.pressure import new_work
 
 
 class RefundPart(StrictModel):
@@ -34,7 +35,7 @@ app = operation(__name__)
 app.opens("processor", port.chosen)
 
 
-@app.post("/payments/{order_id}/refunds", status_code=202)
+@app.post("/payments/{order_id}/refunds", status_code=202, dependencies=[Depends(new_work)])
 async def refund_part(
     order_id: str,
     request: Request,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import Response
+from fastapi import Depends, Response
 from fastapi.responses import JSONResponse
 
 from eventing import outbox
@@ -12,6 +12,7 @@ from functions.app import operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.events import UsersRegistered
+from functions.pressure import new_work
 from functions.users import passwords, users
 from functions.users.user import Email, Password, Username
 
@@ -27,8 +28,8 @@ class RegisterUser(StrictModel):
 app = operation(__name__)
 
 
-@app.post("/users", status_code=201, include_in_schema=False)
-@app.post("/users/", status_code=201)
+@app.post("/users", status_code=201, include_in_schema=False, dependencies=[Depends(new_work)])
+@app.post("/users/", status_code=201, dependencies=[Depends(new_work)])
 async def register(asked: Annotated[RegisterUser, body(RegisterUser)], database: InDatabase) -> Response:
     """Anybody may; 409 where the name is taken, also by somebody who asks at the same moment."""
     if await users.find(database, asked.username) is not None:

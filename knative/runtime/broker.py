@@ -1,4 +1,4 @@
-"""The local Broker as a child process: `python -m eventing.broker` over the embedded nats-server."""
+"""The local Broker as a child process: `python -m eventing.broker` over the server that keeps its events."""
 
 from __future__ import annotations
 

@@ -69,6 +69,12 @@ def _parser() -> argparse.ArgumentParser:
         default=_setting("WAKE_BROKER_PORT", 8082),
         help="Broker ingress (WAKE_BROKER_PORT, 8082)",
     )
+    one.add_argument(
+        "--channel",
+        choices=("nats", "rabbitmq"),
+        default=os.environ.get("WAKE_CHANNEL") or "nats",
+        help="what keeps the events (WAKE_CHANNEL, nats); rabbitmq is the one of RABBITMQ_URL, else one of our own",
+    )
     one = add("init", _init, "write an example into a new folder: two services, a Broker and a Trigger")
     one.add_argument("folder", type=Path, help="a folder that is not there yet, or is empty")
     one = add(
@@ -88,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("--yes", action="store_true", help="do not ask")
     one = add("ps", _ps, "list the functions: asleep or awake, since when, how often started")
     one.add_argument("--json", action="store_true", help="as JSON")
-    one = add("logs", _logs, "print what a function (or envoy, broker, postgres, nats-server) wrote")
+    one = add("logs", _logs, "print what a function (or envoy, broker, postgres, nats-server, rabbitmq-server) wrote")
     one.add_argument("name", help="a function's name, as `wake ps` lists it, or a part's")
     one.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
     one.add_argument("-n", "--lines", type=int, default=100, help="how many of the last lines (100)")
@@ -155,7 +161,7 @@ def _running(state: State) -> dict[str, Any]:
 def _up(options: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415 - see the module's docstring.
 
-    from knative.runtime import up  # noqa: PLC0415
+    from knative.runtime import channel, up  # noqa: PLC0415
     from knative.runtime.child import StartFailed  # noqa: PLC0415
     from knative.runtime.environment import MissingValue  # noqa: PLC0415
     from knative.runtime.history import NoSuchRevision  # noqa: PLC0415
@@ -165,6 +171,9 @@ def _up(options: argparse.Namespace) -> int:
     from knative.runtime.serving import NotRunnable  # noqa: PLC0415
 
     state = State(options.state)
+    if options.channel not in channel.KINDS:
+        raise Refused(f"WAKE_CHANNEL is nats or rabbitmq, not {options.channel!r}")
+    kept = channel.Choice(options.channel, os.environ.get("RABBITMQ_URL", "") if options.channel == "rabbitmq" else "")
     try:
         platform = load(options.manifests)
         crashed = state.open()
@@ -173,7 +182,7 @@ def _up(options: argparse.Namespace) -> int:
                 up.up(
                     platform,
                     state,
-                    up.Options(ROOT, options.manifests, options.host, options.port, options.broker_port),
+                    up.Options(ROOT, options.manifests, options.host, options.port, options.broker_port, kept),
                     after_crash=crashed,
                 )
             )

@@ -158,7 +158,10 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
     "eventing.knative.dev/v1 Broker": {
         **_HEADER,
-        "spec": {"delivery": _DELIVERY, "config": Approximated("events are stored by the nats-server that runs here")},
+        "spec": {
+            "delivery": _DELIVERY,
+            "config": Approximated("events are stored by the nats-server or rabbitmq-server that runs here"),
+        },
     },
     "eventing.knative.dev/v1 Trigger": {
         **_HEADER,
@@ -183,7 +186,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
     "messaging.knative.dev/v1 Channel": {
         **_HEADER,
         "spec": {
-            "channelTemplate": Approximated("events are stored by the nats-server that runs here"),
+            "channelTemplate": Approximated("events are stored by the nats-server or rabbitmq-server that runs here"),
             "delivery": _DELIVERY,
             "subscribers": "controllers set this: write a Subscription",
         },
@@ -201,7 +204,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
         **_HEADER,
         "spec": {
             "steps": [{**_DESTINATION, "delivery": _DELIVERY}],
-            "channelTemplate": Approximated("events are stored by the nats-server that runs here"),
+            "channelTemplate": Approximated("events are stored by the nats-server or rabbitmq-server that runs here"),
             "reply": _DESTINATION,
         },
     },
@@ -211,7 +214,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
             "branches": [
                 {"filter": _DESTINATION, "subscriber": _DESTINATION, "reply": _DESTINATION, "delivery": _DELIVERY}
             ],
-            "channelTemplate": Approximated("events are stored by the nats-server that runs here"),
+            "channelTemplate": Approximated("events are stored by the nats-server or rabbitmq-server that runs here"),
             "reply": _DESTINATION,
         },
     },

@@ -185,7 +185,7 @@ def _broker(platform: Platform, namespace: str) -> Iterator[dict[str, Any]]:
         "name": BROKER,
         "image": image,
         "command": ["python", "-m", "eventing.broker"],
-        "args": ["/etc/wake/broker.yaml", "--host", "0.0.0.0", "--port", str(_BROKER_PORT)],  # noqa: S104 - in a pod.
+        "args": ["--manifest=/etc/wake/broker.yaml", "--host", "0.0.0.0", "--port", str(_BROKER_PORT)],  # noqa: S104 - in a pod.
         "env": [
             {"name": name, "valueFrom": {"secretKeyRef": {"name": BROKER, "key": key, "optional": True}}}
             for name, key in (("NATS_URL", "nats-url"), ("RABBITMQ_URL", "rabbitmq-url"))

@@ -10,7 +10,7 @@ import signal
 import socket
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,12 @@ from typing import Any
 from knative.runtime import (
     addresses,
     broker,
+    channel,
     child,
     environment,
     history,
     ingress,
     jobs,
-    nats,
     postgres,
     provision,
     reload,
@@ -42,7 +42,7 @@ from knative.runtime.supervisor import Supervisor
 
 # Ctrl-C must be over within five seconds: functions and the Broker drain side by side, the servers take what is left.
 _DRAIN_SECONDS = 2.5
-_PARTS = ("envoy", "forkserver", "nats-server", "postgres")
+_PARTS = ("envoy", "forkserver", *channel.PARTS.values(), "postgres")
 
 
 class PortTaken(Exception):
@@ -58,6 +58,7 @@ class Options:
     host: str
     port: int
     broker_port: int
+    channel: channel.Choice = field(default_factory=channel.Choice)
 
 
 class Runtime:
@@ -70,14 +71,14 @@ class Runtime:
         self._supervisor = Supervisor(self._tell, self._changed)
         self._fork_server: ForkServer | None = None
         self._postgres: postgres.Postgres | None = None
-        self._nats: nats.Nats | None = None
+        self._channel: channel.Server | None = None
         self._broker: broker.Broker | None = None
         self._since = time.time()
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
         self._postgres_port = child.free_port()
-        self._nats_port = child.free_port()
+        self._channel_port = child.free_port()
         self._gateway = Gateway(
             state.run / "envoy",
             ingress.EnvoyPorts(options.host, self._port, self._gateway_port, str(state.socket("envoy.sock"))),
@@ -128,9 +129,9 @@ class Runtime:
     async def _start(self) -> None:
         routed = history.revise(self._platform, self._state.folder / "revisions.json")
         self._refuse_what_cannot_run(routed)
-        await asyncio.gather(*self._starting_parts(self._platform))
-        start_broker = self._start_broker() if _has_events(self._platform) else _nothing()
-        await asyncio.gather(start_broker, self._start_serving(routed))
+        # Side by side: RabbitMQ needs seconds, in which all the rest can be started.
+        events = self._start_events() if _has_events(self._platform) else _nothing()
+        await asyncio.gather(events, self._start_rest(routed))
         self._serving.watch()
         self._up = self.started = True
         self._write_status()
@@ -151,9 +152,19 @@ class Runtime:
             parts.append(self._supervisor.start("forkserver", self._launch_fork_server))
         if "postgres" not in running and _has_databases(platform):
             parts.append(self._supervisor.start("postgres", self._start_postgres))
-        if "nats-server" not in running and _has_events(platform):
-            parts.append(self._supervisor.start("nats-server", self._start_nats))
         return parts
+
+    async def _start_rest(self, routed: Mapping[Key, Routed]) -> None:
+        await asyncio.gather(*self._starting_parts(self._platform))
+        await self._start_serving(routed)
+
+    async def _start_events(self) -> None:
+        """What keeps the events, then the Broker over it."""
+        if note := channel.switched(self._options.channel.kind, self._state):
+            self._tell(note)
+        if (part := self._options.channel.part) is not None:
+            await self._supervisor.start(part, self._start_channel)
+        await self._start_broker()
 
     def _launch_fork_server(self) -> ForkServer:
         self._fork_server = ForkServer.launch(
@@ -166,19 +177,20 @@ class Runtime:
         self._postgres = postgres.start(folder, self._postgres_port, self._state.log("postgres"))
         return self._postgres
 
-    def _start_nats(self) -> nats.Nats:
-        self._nats = nats.start(self._state.folder / "nats", self._nats_port, self._state.log("nats-server"))
-        return self._nats
+    def _start_channel(self) -> channel.Server:
+        self._channel = channel.start(self._options.channel.kind, self._state, self._channel_port, self._channel)
+        return self._channel
 
     async def _start_broker(self) -> None:
-        channel = self._nats
-        assert channel is not None  # noqa: S101 - started before.
+        url = self._options.channel.url
+        if self._channel is not None:
+            url = self._channel.url
 
         def start() -> broker.Broker:
             self._broker = broker.start(
                 addresses.broker_documents(self._platform, self._broker_ingress),
                 folder=self._state.run,
-                channel=channel.url,
+                channel=url,
                 host=self._options.host,
                 port=self._broker_port,
                 journal=self._state.journal,
@@ -274,7 +286,7 @@ class Runtime:
         self._platform = platform
         if _has_events(platform):
             if self._broker is None:
-                await self._start_broker()
+                await self._start_events()
             else:
                 self._broker.reread(addresses.broker_documents(platform, self._broker_ingress))
         self._ping()

@@ -1,4 +1,4 @@
-"""The Broker as it is run: its process, a real nats-server, real subscribers over HTTP."""
+"""The Broker as it is run: its process, a real nats-server or rabbitmq-server, real subscribers over HTTP."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import base64
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -20,11 +22,14 @@ import pytest
 import yaml
 
 from eventing.attempts import decode
+from eventing.event import Event
+from eventing.publisher import Publisher
 from knative.runtime import child
 from tests.servers import quiet
 
 _namespaces = count()
 EVENT = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/wake/orders", "ce-type": "orders.placed.v1"}
+both = pytest.mark.parametrize("channel_url", ["nats_url", "rabbitmq_url"], indirect=True)
 QUICK = {"retry": 2, "backoffPolicy": "exponential", "backoffDelay": "PT0.01S"}
 
 
@@ -35,6 +40,8 @@ class Subscriber:
     url: str = ""
     answers: list[tuple[int, dict[str, str], bytes]] = field(default_factory=list)
     requests: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
+    # Closed, it lets requests come and answers none.
+    open: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer requests on one connection."""
@@ -47,6 +54,7 @@ class Subscriber:
             headers = {line.partition(":")[0].lower(): line.partition(":")[2].strip() for line in head[1:] if line}
             body = await reader.readexactly(int(headers.get("content-length", "0")))
             self.requests.append((headers, body))
+            await self.open.wait()
             status, extra, content = self.answers.pop(0) if self.answers else (204, {}, b"")
             lines = "".join(f"{name}: {value}\r\n" for name, value in extra.items())
             length = "" if status == 204 else f"content-length: {len(content)}\r\n"
@@ -105,6 +113,7 @@ async def subscriber() -> AsyncIterator[Callable[[], Any]]:
 
     async def make() -> Subscriber:
         one = Subscriber()
+        one.open.set()
         server = await asyncio.start_server(quiet(one.take), "127.0.0.1", 0)
         servers.append(server)
         one.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
@@ -116,7 +125,13 @@ async def subscriber() -> AsyncIterator[Callable[[], Any]]:
 
 
 @pytest.fixture
-async def run(nats_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
+def channel_url(request: pytest.FixtureRequest) -> str:
+    """NATS, or what a test names."""
+    return str(request.getfixturevalue(getattr(request, "param", "nats_url")))
+
+
+@pytest.fixture
+async def run(channel_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]]:
     """Starts Brokers with these documents; stopped afterwards."""
     started: list[Running] = []
 
@@ -130,7 +145,7 @@ async def run(nats_url: str, tmp_path: Path) -> AsyncIterator[Callable[..., Any]
             "-m",
             "eventing.broker",
             *(f"--manifest={manifest}", f"--port={port}", f"--journal={journal}"),
-            env={**os.environ, "CHANNEL_URL": nats_url},
+            env={**os.environ, "CHANNEL_URL": channel_url, "CHANNEL_SETTLE_SECONDS": "0"},
         )
         async with asyncio.timeout(20):
             while not child.accepts("127.0.0.1", port):
@@ -202,6 +217,7 @@ async def test_the_ingress_answers_as_knative_s(
     assert (await broker.client.post(broker.url.rsplit("/", 2)[0] + "/", headers=EVENT)).status_code == 404
 
 
+@both
 async def test_what_fails_is_tried_again_and_then_dead_lettered(run: Any, subscriber: Any, namespace: str) -> None:
     """Three attempts with back-off; the dead letter says where, how and what was answered."""
     failing, sink = await subscriber(), await subscriber()
@@ -320,6 +336,7 @@ async def test_a_dead_letter_sink_that_is_away_loses_nothing(run: Any, subscribe
     assert len(await broker.until_journal("dead-lettered")) == 1
 
 
+@both
 async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subscriber: Any, namespace: str) -> None:
     """kill -9 while an event waits for its next attempt: the next Broker makes that attempt."""
     one = await subscriber()
@@ -337,6 +354,7 @@ async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subs
     assert delivered["attempt"] == 2
 
 
+@both
 async def test_sighup_takes_a_new_trigger_and_keeps_the_last_good_file(
     run: Any, subscriber: Any, namespace: str
 ) -> None:
@@ -416,3 +434,108 @@ async def test_structured_mode_is_sent_where_it_is_asked_for(run: Any, subscribe
 
     assert headers["content-type"] == "application/cloudevents+json"
     assert json.loads(body)["data"] == {"a": 1}
+
+
+async def test_events_of_a_subject_come_in_order_where_the_trigger_asks_for_it(
+    run: Any, subscriber: Any, namespace: str
+) -> None:
+    """Knative's own annotation; one that fails holds up its own subject only."""
+    one = await subscriber()
+    one.answers = [(503, {}, b"")]
+    docs = documents(namespace, ("a", one.url, {"delivery": {**QUICK, "backoffDelay": "PT0.3S"}}))
+    docs[1]["metadata"]["annotations"] = {"kafka.eventing.knative.dev/delivery.order": "ordered"}
+    broker = await run(*docs)
+    for name, about in (("a1", "a"), ("a2", "a"), ("b1", "b"), ("a3", "a"), ("b2", "b")):
+        headers = {**EVENT, "ce-id": name, "ce-subject": about}
+        assert (await broker.client.post(broker.url, content=b"{}", headers=headers)).status_code == 202
+    came = [headers["ce-id"] for headers, _ in await one.until(6)]
+
+    assert [name for name in came if name[0] == "a"] == ["a1", "a1", "a2", "a3"]
+    assert came.index("b2") < came.index("a2")
+
+
+@both
+async def test_two_copies_share_the_work(run: Any, subscriber: Any, namespace: str) -> None:
+    """Each event is delivered once, by one or the other."""
+    one = await subscriber()
+    docs = documents(namespace, ("a", one.url, {}))
+    copies = [await run(*docs) for _ in range(2)]
+    for number in range(60):
+        copy = copies[number % 2]
+        await copy.client.post(copy.url, content=b"{}", headers={**EVENT, "ce-id": str(number)})
+    await one.until(60)
+
+    assert sorted(int(headers["ce-id"]) for headers, _ in one.requests) == list(range(60))
+    for copy in copies:
+        assert await copy.until_journal("delivered")
+
+
+@both
+async def test_a_publisher_reaches_the_broker_through_the_channel_alone(
+    run: Any, subscriber: Any, namespace: str, channel_url: str
+) -> None:
+    """nats:// and amqp:// as K_SINK: into the stream or exchange that the Broker delivers from."""
+    one = await subscriber()
+    await run(*documents(namespace, ("a", one.url, {})))
+    publisher = Publisher(f"{channel_url}?broker={namespace}/default", {"team": "shop"})
+    await publisher.publish(Event(id="1", source="/x", type="t", data=b"{}"))
+    await publisher.close()
+    ((headers, body),) = await one.until(1)
+
+    assert (headers["ce-id"], headers["ce-team"], body) == ("1", "shop", b"{}")
+
+
+@pytest.mark.parametrize(
+    ("variables", "manifest", "words"),
+    [
+        ({"CHANNEL_URL": "kafka://secret@host"}, "[]", "a channel's URL is nats://"),
+        ({"CHANNEL_CONCURRENCY": "many"}, "[]", "CHANNEL_CONCURRENCY is a whole number"),
+        ({}, "kind: [", "broker.yaml: "),
+        ({}, "{kind: Trigger, metadata: {name: t}, spec: {broker: b}}", "there is no Broker default/b"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_sentence(
+    tmp_path: Path, variables: dict[str, str], manifest: str, words: str
+) -> None:
+    """Exit code 1, no traceback, no secret."""
+    (tmp_path / "broker.yaml").write_text(manifest)
+    command = [sys.executable, "-m", "eventing.broker", f"--manifest={tmp_path}/broker.yaml", "--port=0"]
+    ended = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, words in ended.stderr) == (1, True), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_said(tmp_path: Path) -> None:
+    """Before anything is connected."""
+    (tmp_path / "broker.yaml").write_text("")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = [sys.executable, "-m", "eventing.broker", f"--manifest={tmp_path}/broker.yaml", f"--port={port}"]
+        ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.stderr.startswith(f"Port {port} on 127.0.0.1 cannot be listened on")
+
+
+@both
+async def test_a_full_channel_is_a_503_and_what_was_taken_is_delivered(
+    run: Any, subscriber: Any, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Retry-After, whatever it is that is full."""
+    monkeypatch.setenv("CHANNEL_MAX_BYTES", "60000")
+    monkeypatch.setenv("CHANNEL_CONCURRENCY", "1")
+    one = await subscriber()
+    one.open.clear()
+    broker = await run(*documents(namespace, ("a", one.url, {})))
+    taken, status = 0, 202
+    while status == 202 and taken < 200:
+        answer = await broker.client.post(broker.url, content=b"x" * 9000, headers={**EVENT, "ce-id": str(taken)})
+        status = answer.status_code
+        taken += status == 202
+
+    one.open.set()
+    await one.until(taken)
+
+    assert (status, answer.headers.get("retry-after")) == (503, "5")
+    assert {str(number) for number in range(taken)} <= {headers["ce-id"] for headers, _ in one.requests}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
@@ -63,8 +65,10 @@ async def test_a_sink_that_is_away_has_failed() -> None:
     await publisher.close()
 
 
-@pytest.mark.parametrize("sink", ["file:///etc/passwd", "http://user:word@host/", "broker", "http:///x"])
-def test_a_sink_has_to_be_a_plain_http_url(sink: str) -> None:
+@pytest.mark.parametrize(
+    "sink", ["file:///etc/passwd", "http://user:word@host/", "broker", "http:///x", "nats://host", "amqp://h/?broker=x"]
+)
+def test_a_sink_has_to_be_a_plain_http_url_or_a_channel_s_with_a_broker(sink: str) -> None:
     """Anything else is refused before a byte goes out."""
     with pytest.raises(ValueError, match="K_SINK"):
         Publisher(sink)
@@ -73,3 +77,22 @@ def test_a_sink_has_to_be_a_plain_http_url(sink: str) -> None:
 def test_without_a_sink_there_is_no_publisher() -> None:
     """Then the outbox keeps the events."""
     assert Publisher.from_environment({}) is None
+
+
+@pytest.mark.parametrize("sink", ["nats://127.0.0.1:9?broker=shop/default", "amqp://127.0.0.1:9/?broker=shop/default"])
+async def test_a_channel_that_is_away_has_failed(sink: str) -> None:
+    """The same exception, with how long to wait."""
+    publisher = Publisher(sink)
+    with pytest.raises(PublishFailed, match="-server: ") as failed:
+        await publisher.publish(EVENT)
+    await publisher.close()
+
+    assert failed.value.retry_after_seconds == 1
+
+
+def test_a_function_with_an_http_sink_imports_no_channel() -> None:
+    """A cold start does not pay for what it does not use."""
+    program = "import sys, eventing.publisher as p; p.Publisher('http://a/'); print('eventing.channels' in sys.modules)"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert ended.stdout.strip() == "False"

@@ -19,7 +19,7 @@ import httpx
 
 from tests.flows.conftest import Customer, Installation
 
-_PARTS = ("broker", "nats-server", "envoy", "forkserver")
+_PARTS = ("broker", "nats-server", "rabbitmq-server", "envoy", "forkserver")
 _CARDS = {
     "tok_approve": 60,
     "tok_decline": 10,
@@ -135,7 +135,7 @@ def _victim(installation: Installation, chance: random.Random) -> tuple[str, int
         one = chance.choice([one for one in status["services"] if one["pids"]])
         return one["name"], chance.choice(one["pids"])
     if dice < 0.9:
-        part = chance.choice(_PARTS)
+        part = chance.choice([one for one in _PARTS if one in status["parts"]])
         return part, status["parts"][part]
     backends = [int(pid) for pid in _children(status["parts"]["postgres"]) if b"wake_" in _words(int(pid))]
     return "postgres backend", chance.choice(backends)
