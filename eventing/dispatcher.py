@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
 from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
@@ -191,5 +192,11 @@ def dead_letter(event: Event, outcome: Outcome, destination: str, attempts: Sequ
 
 
 def _reason(status: int, body: bytes) -> str:
-    text = " ".join(body[:300].decode(errors="replace").split())
+    """The answer in a line: of a problem document (RFC 9457) its detail."""
+    try:
+        problem = strictjson.parse(body, depth_max=8)
+    except strictjson.InvalidJson:
+        problem = None
+    said = problem.get("detail") if isinstance(problem, dict) else None
+    text = " ".join((said if isinstance(said, str) else body[:300].decode(errors="replace"))[:300].split())
     return text or http.client.responses.get(status, "")

@@ -6,6 +6,7 @@ SDK is installed that takes it; this needs none. Counters begin anew with each p
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
@@ -60,6 +61,9 @@ class Metrics:
         yield from _head("wake_cache_lookups_total", "counter", "Looks into the cache: a copy, none, or no answer.")
         for result, count in sorted(self._lookups.items()):
             yield f'wake_cache_lookups_total{{{me},result="{result}"}} {count}'
+        # The name that Prometheus' own clients have for it.
+        yield from _head("process_cpu_seconds_total", "counter", "User and system time of the process.")
+        yield f"process_cpu_seconds_total{{{me}}} {time.process_time():.3f}"
 
 
 def _head(name: str, kind: str, text: str) -> tuple[str, str]:

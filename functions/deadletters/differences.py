@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from eventing import strictjson
-from eventing.event import Event, is_json
+from eventing.event import Event, compact, is_json
 from functions.bodies import field_errors
 from functions.catalogue import payloads
 from functions.payload import Payload
 
 _DEPTH_MAX = 64
 _MISSING = "missing"
+_PLAIN = re.compile(r'(?!\d+$)[^."]+')
 
 
 def from_schema(event: Event) -> dict[str, Any]:
@@ -54,7 +57,8 @@ def between(original: Event, edited: Event) -> list[dict[str, Any]]:
     return [
         {"path": path, "before": before.get(path), "after": after.get(path)}
         for path in sorted(before.keys() | after.keys())
-        if before.get(path) != after.get(path) or (path in before) != (path in after)
+        # As JSON: to Python 1, 1.0 and True are the same.
+        if (path in before) != (path in after) or compact(before[path]) != compact(after[path])
     ]
 
 
@@ -72,9 +76,14 @@ def _inside(path: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The values that hold no others, each with its path; an empty object or array is one of them."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _inside(f"{path}.{name}", inner)
+            yield from _inside(f"{path}.{_step(name)}", inner)
     elif isinstance(value, list) and value:
         for index, inner in enumerate(value):
             yield from _inside(f"{path}.{index}", inner)
     else:
         yield path, value
+
+
+def _step(name: str) -> str:
+    """A name in a path: in quotes where it could be taken for an index or for several names."""
+    return name if _PLAIN.fullmatch(name) else json.dumps(name, ensure_ascii=False)

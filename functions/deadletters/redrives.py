@@ -15,7 +15,7 @@ from functions.subscribers import Delivery, Subscribers, of_destination
 
 
 class NobodyToSendItTo(Conflict):
-    """Where it failed is no Trigger's subscriber that is known here, and nothing else is ever called."""
+    """Where it failed is no Trigger's subscriber that the ConfigMap `triggers` names, and nothing else is called."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from functions import deadlines
 from functions.errors import Forbidden, Unavailable
 
 _REMEMBERED_SECONDS = 60.0
@@ -36,7 +35,8 @@ class Buyers(Protocol):
         Raises:
             MayNotBuy: there is no such user, or it is none that the caller may ask for.
             Unauthenticated: the call's token is not valid any more.
-            UsersAway: nobody answered in time.
+            UsersAway: nobody answered in time, also when asked once more where the connection broke.
+            DeadlineExceeded: the call's own time is over.
         """
 
 
@@ -62,7 +62,7 @@ class BuyersSettings:
     rpc_url: str = "http://users-rpc.shop.svc.cluster.local"
     #: The function users-get (HTTP).
     get_url: str = "http://users-get.shop.svc.cluster.local"
-    #: Seconds, or what is left of the call's own deadline if that is less. Enough for a function that sleeps to wake.
+    #: Seconds for one try, or what is left of the call's own time if that is less. Enough for a function to wake.
     timeout_seconds: float = 5.0
 
     @classmethod
@@ -73,27 +73,6 @@ class BuyersSettings:
             os.environ.get("USERS_GET_URL", cls.get_url),
             float(os.environ.get("USERS_TIMEOUT_SECONDS", cls.timeout_seconds)),
         )
-
-    def until(self) -> float:
-        """Until when the call that is being answered can wait for this, as a value of `time.monotonic()`.
-
-        Raises:
-            DeadlineExceeded: not at all.
-        """
-        left = deadlines.seconds_left()
-        return time.monotonic() + (self.timeout_seconds if left is None else min(self.timeout_seconds, left))
-
-
-def seconds_left(until: float) -> float:
-    """How long that is from now.
-
-    Raises:
-        UsersAway: it is over.
-    """
-    left = until - time.monotonic()
-    if left <= 0:
-        raise UsersAway
-    return left
 
 
 @contextlib.asynccontextmanager

@@ -113,8 +113,8 @@ def _told(stream: ServerStream, failure: Exception) -> GRPCError:
 
 
 def note(app: Service, stream: ServerStream, error: GRPCError | None) -> None:
-    """One line of log."""
-    if not _log.isEnabledFor(logging.INFO):
+    """One line of log; of what is open to all none."""
+    if not stream.logged or not _log.isEnabledFor(logging.INFO):
         return
     call = stream.call
     cold, app.state.process_started = app.state.process_started, None

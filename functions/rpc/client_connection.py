@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,6 @@ from functions.rpc.limits import Limits
 
 if TYPE_CHECKING:
     from functions.rpc.client_stream import ClientStream
-    from functions.rpc.stream import Stream
 
 # What a code of RST_STREAM means to a caller (gRPC over HTTP/2, Errors); any other is INTERNAL.
 _STATUSES: dict[int, Status] = {
@@ -27,7 +27,7 @@ _STATUSES: dict[int, Status] = {
 }
 
 
-class ClientConnection(Connection):
+class ClientConnection(Connection["ClientStream"]):
     """One connection; *changed* is called when a stream ended, or it takes no more of them."""
 
     def __init__(self, limits: Limits, changed: Callable[[ClientConnection], None]) -> None:
@@ -36,6 +36,7 @@ class ClientConnection(Connection):
         self._changed = changed
         self._idle_since = self.loop.time()
         self._idle = self.loop.call_later(limits.client_idle_seconds, self._look_whether_idle)
+        self._doubted: asyncio.TimerHandle | None = None
 
     @property
     def usable(self) -> bool:
@@ -53,19 +54,19 @@ class ClientConnection(Connection):
         """The beginning of an answer, or its end; of one that nobody waits for, nothing."""
         stream = self.streams.get(stream_id)
         if stream is not None:
-            stream.headers_received(fields, ended=ended)  # type: ignore[attr-defined]
+            stream.headers_received(fields, ended=ended)
 
-    def reset_received(self, stream: Stream, code: int) -> None:
+    def reset_received(self, stream: ClientStream, code: int) -> None:
         """The server broke it off; REFUSED_STREAM promises that nothing was done (RFC 9113, section 8.7)."""
         error = GRPCError(_STATUSES.get(code, Status.INTERNAL), f"The server broke the call off (HTTP/2 error {code}).")
-        stream.fail(error, unprocessed=code == ErrorCodes.REFUSED_STREAM)  # type: ignore[attr-defined]
+        stream.fail(error, unprocessed=code == ErrorCodes.REFUSED_STREAM)
 
     def goaway_received(self, last: int, code: int) -> None:
         """No new streams here; those up to *last* may end, the others were not looked at."""
         self.leaving = True
         error = GRPCError(Status.UNAVAILABLE, f"The server is going away (HTTP/2 error code {code}).")
         for stream in [one for number, one in self.streams.items() if number > last]:
-            stream.fail(error, unprocessed=True)  # type: ignore[attr-defined]
+            stream.fail(error, unprocessed=True)
         self.leave()
 
     def leave(self) -> None:
@@ -80,12 +81,30 @@ class ClientConnection(Connection):
             self.close()
         self._changed(self)
 
+    def doubt(self) -> None:
+        """A call was not answered in time: ask whether anybody is there, and close the connection if not.
+
+        A machine that is gone says nothing, and every call would wait for it until its own deadline.
+        """
+        if self._doubted is None and not self.closed:
+            self.ping()
+            self._doubted = self.loop.call_later(
+                self.limits.connect_seconds, self.close, ErrorCodes.NO_ERROR, "nobody answers on the connection"
+            )
+
+    def ping_answered(self) -> None:
+        """Somebody is there."""
+        if self._doubted is not None:
+            self._doubted.cancel()
+            self._doubted = None
+
     def ended(self, reason: str) -> None:
         """Whatever is in flight may have been processed, or not."""
         self._idle.cancel()
+        self.ping_answered()
         self.leaving = True
         for stream in list(self.streams.values()):
-            stream.fail(GRPCError(Status.UNAVAILABLE, f"{reason[0].upper()}{reason[1:]}."), unprocessed=False)  # type: ignore[attr-defined]
+            stream.fail(GRPCError(Status.UNAVAILABLE, f"{reason[0].upper()}{reason[1:]}."), unprocessed=False)
         self._changed(self)
 
     def _look_whether_idle(self) -> None:

@@ -8,25 +8,22 @@ from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from grpclib.client import _H2_TO_GRPC_STATUS_MAP as OF_HTTP
+from google.protobuf.message import DecodeError
 from grpclib.const import Cardinality, Status
-from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError, ProtocolError
-from grpclib.metadata import decode_bin_value, decode_grpc_message, encode_timeout
+from grpclib.metadata import encode_timeout
 from h2.errors import ErrorCodes
 from multidict import MultiDict
 
-from functions.rpc import frames
+from functions.rpc import frames, replies
 from functions.rpc.client_connection import ClientConnection
 from functions.rpc.headers import Headers, literal, metadata_of
-from functions.rpc.messages import ENCODINGS, Budget
+from functions.rpc.messages import Budget
 from functions.rpc.stream import Stream, message_bytes
 
 if TYPE_CHECKING:
     from functions.rpc.channel import Channel
 
-_DETAILS = ProtoStatusDetailsCodec()
-_OK = (b"grpc-status", b"0")
 _TRIES_MAX = 3
 
 
@@ -55,7 +52,7 @@ class ClientStream(Stream):
         self._trailers: Headers | None = None
         self._error: GRPCError | None = None
         self._requested = self._sent_all = self._finished = self._unprocessed = False
-        self._cancelled = False
+        self._cancelled = self._answered = False
         self._request = b""
         self._tries = 1
 
@@ -152,7 +149,7 @@ class ClientStream(Stream):
         Raises:
             GRPCError: the call failed before it came.
         """
-        while self._head is None:
+        while self._head is None and not (self._finished and self._error is None):
             if self._finished:
                 await self._again()
             else:
@@ -164,16 +161,25 @@ class ClientStream(Stream):
         Raises:
             GRPCError: the call failed.
         """
+        streaming = self._cardinality.server_streaming
         while True:
-            if self.messages and (self._finished or self._cardinality.server_streaming):
-                packed = self.next_message()
-                return self._reply_type.FromString(packed)
-            if self._finished:
-                if self._error is None:
-                    return None
-                await self._again()
-            else:
+            if self.messages and (streaming or (self._finished and self._error is None)):
+                return self._unpacked(self.next_message())
+            if not self._finished:
                 await self.arrival()
+            elif self._error is not None:
+                await self._again()
+            elif streaming or self._answered:
+                return None
+            else:
+                raise GRPCError(Status.INTERNAL, "The answer came without its message.")
+
+    def _unpacked(self, packed: bytes | None) -> Any:
+        self._answered = True
+        try:
+            return self._reply_type.FromString(packed)
+        except DecodeError as error:
+            raise GRPCError(Status.INTERNAL, "The answer is not what this method answers.") from error
 
     async def recv_trailing_metadata(self) -> None:
         """Wait for the status.
@@ -217,40 +223,15 @@ class ClientStream(Stream):
         """The head of the answer, or its status, or both in one."""
         if ended:
             self._trailers = fields
-            self._finish(None if _OK in fields and self._accepts(fields) is None else self._status(fields))
-            return
-        if self._head is None and fields[0][1].startswith(b"1"):
-            return
-        self._head = fields
-        error = self._accepts(fields)
-        if error is not None:
-            self.fail(error, unprocessed=False)
-        self.wake_reader()
-
-    def _accepts(self, fields: Headers) -> GRPCError | None:
-        """Why a head, or trailers that are one, is none of gRPC's."""
-        found = dict(fields)
-        http = found.get(b":status", b"200").decode("latin-1")
-        if http != "200" and b"grpc-status" not in found:
-            return GRPCError(OF_HTTP.get(http, Status.UNKNOWN), f"The answer was HTTP's {http}.")
-        wbits = ENCODINGS.get(found.get(b"grpc-encoding", b"identity"))
-        if wbits is None:
-            return GRPCError(Status.INTERNAL, "The answer is packed in a way that is not known here.")
-        self.messages.wbits = wbits
-        return None
-
-    def _status(self, fields: Headers) -> GRPCError:
-        found = dict(fields)
-        if b"grpc-status" not in found:
-            return self._accepts(fields) or GRPCError(Status.UNKNOWN, "The answer came without a status.")
-        try:
-            status = Status(int(found[b"grpc-status"]))
-        except ValueError:
-            status = Status.UNKNOWN
-        message = decode_grpc_message(found.get(b"grpc-message", b"").decode("latin-1"))
-        packed = found.get(b"grpc-status-details-bin")
-        details = None if packed is None else _DETAILS.decode(status, message, decode_bin_value(packed))
-        return GRPCError(status, message, details)
+            self._finish(replies.failure(fields))
+        elif self._head is None and not fields[0][1].startswith(b"1"):
+            # What begins with a one is no answer yet (RFC 9110, section 15.2).
+            self._head = fields
+            try:
+                self.messages.wbits = replies.encoding(fields)
+            except GRPCError as error:
+                self.fail(error, unprocessed=False)
+            self.wake_reader()
 
     def data_received(self, data: bytes, *, ended: bool) -> None:
         """Part of a message; an end of the stream here has no status behind it."""
@@ -279,6 +260,8 @@ class ClientStream(Stream):
     def _expire(self) -> None:
         if not self._finished:
             self._reset()
+            if self._requested:
+                self.connection.doubt()
             self._finish(GRPCError(Status.DEADLINE_EXCEEDED, "The deadline has passed."))
 
     def _break_off(self) -> None:

@@ -1,15 +1,14 @@
 """One HTTP/2 connection, of either side, as gRPC needs it.
 
 h2 keeps what belongs to the connection as a whole: SETTINGS, PING, what is unknown. The frames that carry calls
-(HEADERS, DATA, WINDOW_UPDATE, RST_STREAM, GOAWAY) are handled here, in a single loop without an object or a state
-machine for each frame; that is most of what keeps grpclib's own server from twice its calls a second
-(docs/decisions/0030).
+(HEADERS, DATA, WINDOW_UPDATE, RST_STREAM, GOAWAY) are handled here, without an object or a state machine for each: that
+is most of what a call costs grpclib's own server and client (docs/decisions/0030-grpclib-on-connections-of-our-own.md).
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from grpclib.exceptions import GRPCError
 from h2.config import H2Configuration
@@ -24,22 +23,24 @@ from functions.rpc import frames
 from functions.rpc.frames import Malformed
 from functions.rpc.headers import Decoder, Headers
 from functions.rpc.limits import Limits
+from functions.rpc.reader import Reader
 
 if TYPE_CHECKING:
     from functions.rpc.stream import Stream
 
+Kind = TypeVar("Kind", bound="Stream")
 # HPACK's tables when nobody says anything (RFC 9113, section 6.5.2).
 _TABLE_BYTES = 4096
 # Above this the transport says that it is full; it says so again when a quarter is left.
 _WRITE_BUFFER_BYTES = 256 * 1024
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.Protocol, Generic[Kind]):
     """What both sides share. A subclass says what a header block and an end mean."""
 
     def __init__(self, limits: Limits, *, client_side: bool) -> None:
         self.limits = limits
-        self.streams: dict[int, Stream] = {}
+        self.streams: dict[int, Kind] = {}
         self.decoder = Decoder(limits.header_bytes_max)
         self.send_window = 65_535
         self.stream_send_window = 65_535
@@ -47,16 +48,13 @@ class Connection(asyncio.Protocol):
         self.paused = False
         self.closed = False
         self.last_stream = 0
-        self._client_side = client_side
         self._h2 = _h2(limits, client_side=client_side)
-        self._rest = b"" if client_side else None
+        self._reader = Reader(self, limits.header_bytes_max, b"" if client_side else frames.PREFACE)
         self._unread = 0
         self._out: list[bytes] = []
         # A change of our table's size, which the next header block has to begin with (RFC 7541, section 4.2).
         self._resized = b""
         self._replies = 0
-        # A header block whose CONTINUATION has not come: its stream, its flags, its beginning.
-        self._block: tuple[int, int, bytearray] | None = None
         self.loop = asyncio.get_running_loop()
 
     # What a subclass adds.
@@ -65,7 +63,7 @@ class Connection(asyncio.Protocol):
         """A header block: a request, a response's beginning, or trailers."""
         raise NotImplementedError
 
-    def reset_received(self, stream: Stream, code: int) -> None:
+    def reset_received(self, stream: Kind, code: int) -> None:
         """The peer broke this stream off."""
         raise NotImplementedError
 
@@ -86,17 +84,15 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
         self._h2.initiate_connection()
+        if not self._h2.config.client_side:
+            # Of the preface the reader makes sure; h2 is shown it, or it would wait for one.
+            self._h2.receive_data(frames.PREFACE)
         self.write(self._h2.data_to_send() + frames.window_update(0, self.limits.connection_window - self.send_window))
 
     def data_received(self, data: bytes) -> None:
-        """Handle every whole frame; the rest waits for more."""
+        """Handle every whole frame; what is malformed ends the connection."""
         try:
-            if self._rest is None:
-                data = self._after_preface(data)
-            elif self._rest:
-                data = self._rest + data
-            if self._rest is not None:
-                self._rest = data[self._handle(data) :]
+            self._reader.feed(data)
         except Malformed as error:
             self.close(error.code, str(error))
         except ProtocolError as error:
@@ -167,58 +163,20 @@ class Connection(asyncio.Protocol):
             self.transport.write(b"".join(self._out))
         self._out.clear()
 
-    # Frames.
+    # What the reader tells.
 
-    def _after_preface(self, data: bytes) -> bytes:
-        """What follows the client's preface (RFC 9113, section 3.4), once all of it is here."""
-        self._hello = getattr(self, "_hello", b"") + data
-        if not self._hello.startswith(frames.PREFACE):
-            if not frames.PREFACE.startswith(self._hello):
-                raise Malformed(ErrorCodes.PROTOCOL_ERROR, "this is not HTTP/2")
-            return b""
-        self._rest = b""
-        self._h2.receive_data(frames.PREFACE)
-        return self._hello[len(frames.PREFACE) :]
-
-    def _handle(self, data: bytes) -> int:
-        """Every frame that is whole; answers how much of *data* they are."""
-        at, end = 0, len(data)
-        while end - at >= frames.HEADER_BYTES and not self.closed:
-            length = int.from_bytes(data[at : at + 3])
-            if length > frames.PAYLOAD_BYTES_MAX:
-                raise Malformed(ErrorCodes.FRAME_SIZE_ERROR, "a frame is too long")
-            start = at + frames.HEADER_BYTES
-            stop = start + length
-            if stop > end:
-                break
-            kind, flags = data[at + 3], data[at + 4]
-            stream_id = int.from_bytes(data[at + 5 : start]) & frames.LAST_STREAM
-            if self._block is not None and kind != frames.CONTINUATION:
-                raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a frame within a header block")
-            if kind == frames.DATA:
-                self._data(stream_id, flags, data[start:stop])
-            elif kind == frames.HEADERS:
-                self._headers(stream_id, flags, data[start:stop])
-            elif kind == frames.WINDOW_UPDATE and length == 4:
-                self._window_update(stream_id, int.from_bytes(data[start:stop]) & frames.WINDOW_MAX)
-            else:
-                self._rarer(kind, stream_id, flags, data[at:stop])
-            at = stop
-        return at
-
-    def _rarer(self, kind: int, stream_id: int, flags: int, whole: bytes) -> None:
+    def rarer_frame(self, kind: int, stream_id: int, whole: bytes) -> None:
+        """RST_STREAM, GOAWAY, and what h2 knows better."""
         payload = whole[frames.HEADER_BYTES :]
         if kind == frames.RST_STREAM and len(payload) == 4:
             stream = self.streams.get(stream_id)
             if stream is not None:
                 self.reset_received(stream, int.from_bytes(payload))
-            elif stream_id == 0 or stream_id > self.last_stream:
-                raise Malformed(ErrorCodes.PROTOCOL_ERROR, "RST_STREAM of no stream")
+            else:
+                self._require_begun(stream_id)
         elif kind == frames.GOAWAY and len(payload) >= 8:
             last = int.from_bytes(payload[:4]) & frames.LAST_STREAM
             self.goaway_received(last, int.from_bytes(payload[4:8]))
-        elif kind == frames.CONTINUATION:
-            self._continued(stream_id, flags, payload)
         elif kind == frames.PUSH_PROMISE:
             raise Malformed(ErrorCodes.PROTOCOL_ERROR, "nothing is pushed here")
         else:
@@ -249,46 +207,32 @@ class Connection(asyncio.Protocol):
             self.stream_send_window = window
             self._wake_senders()
 
-    def _data(self, stream_id: int, flags: int, payload: bytes) -> None:
-        self._unread += len(payload)
+    def data_frame(self, stream_id: int, payload: bytes, padding: int, *, ended: bool) -> None:
+        """Part of a message, to whoever it is for; what it took of the connection's window is given back at once."""
+        self._unread += len(payload) + padding
         if self._unread > self.limits.connection_window:
             raise Malformed(ErrorCodes.FLOW_CONTROL_ERROR, "more than the window of the connection")
         stream = self.streams.get(stream_id)
         if stream is None:
-            if stream_id == 0 or stream_id > self.last_stream:
-                raise Malformed(ErrorCodes.PROTOCOL_ERROR, "DATA of no stream")
+            self._require_begun(stream_id)
             return
-        if flags & frames.PADDED:
-            stream.credit += len(payload)
-            payload = frames.unpadded(payload, flags & frames.PADDED)
-            stream.credit -= len(payload)
+        stream.credit += padding
         try:
-            stream.data_received(payload, ended=bool(flags & frames.END_STREAM))
+            stream.data_received(payload, ended=ended)
         except GRPCError as error:
             stream.refuse(error)
 
-    def _headers(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if stream_id == 0:
-            raise Malformed(ErrorCodes.PROTOCOL_ERROR, "HEADERS of no stream")
-        payload = frames.unpadded(payload, flags) if flags & (frames.PADDED | frames.PRIORITISED) else payload
-        if not flags & frames.END_HEADERS:
-            self._block = (stream_id, flags, bytearray(payload))
-            return
-        self.headers_received(stream_id, self.decoder.fields(payload), ended=bool(flags & frames.END_STREAM))
+    def _require_begun(self, stream_id: int) -> None:
+        """A stream that has ended may still get what was under way to it; one that never began may not."""
+        if stream_id == 0 or stream_id > self.last_stream:
+            raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a frame of no stream")
 
-    def _continued(self, stream_id: int, flags: int, payload: bytes) -> None:
-        if self._block is None or self._block[0] != stream_id:
-            raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a CONTINUATION of nothing")
-        _, first, block = self._block
-        block += payload
-        # An empty one lengthens nothing: it may come only as the last (CVE-2024-27316 and its kin).
-        if len(block) > self.limits.header_bytes_max or not (payload or flags & frames.END_HEADERS):
-            raise Malformed(ErrorCodes.ENHANCE_YOUR_CALM, "the headers are too long")
-        if flags & frames.END_HEADERS:
-            self._block = None
-            self.headers_received(stream_id, self.decoder.fields(bytes(block)), ended=bool(first & frames.END_STREAM))
+    def header_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
+        """Unpacked, whoever it is for: the tables change with every block."""
+        self.headers_received(stream_id, self.decoder.fields(block), ended=ended)
 
-    def _window_update(self, stream_id: int, size: int) -> None:
+    def window_update(self, stream_id: int, size: int) -> None:
+        """Room to send."""
         if stream_id == 0:
             self.send_window += size
             if size == 0 or self.send_window > frames.WINDOW_MAX:

@@ -53,6 +53,9 @@ class Decoder(HpackDecoder):
     def __init__(self, header_bytes_max: int) -> None:
         super().__init__(header_bytes_max)
         self._blocks: dict[bytes, Headers] = {}
+        # What the last blocks began with, as far as it was the same: a caller's calls differ at their ends only.
+        self._last: tuple[bytes, list[int]] = (b"", [])
+        self._beginning: tuple[bytes, Headers] = (b"", [])
 
     def fields(self, data: bytes) -> Headers:
         """The fields of a block; the list is shared, and not to be changed.
@@ -63,18 +66,43 @@ class Decoder(HpackDecoder):
         known = self._blocks.get(data)
         if known is not None:
             return known
-        found, stays = self._read(data)
-        if stays and len(data) <= _BLOCK_BYTES_MAX:
+        beginning, before = self._beginning
+        if beginning and data.startswith(beginning):
+            found, ends = self._read(data, len(beginning), before.copy())
+        else:
+            found, ends = self._read(data, 0, [])
+            self._compare(data, found, ends)
+        if ends and len(data) <= _BLOCK_BYTES_MAX:
             if len(self._blocks) >= _BLOCKS_MAX:
                 self._blocks.clear()
             self._blocks[data] = found
         return found
 
-    def _read(self, data: bytes) -> tuple[Headers, bool]:
-        """The fields, and whether the block changed no table, so that it means the same until one that does."""
-        table = self.header_table
-        found: Headers = []
-        at, end, size, stays = 0, len(data), 0, True
+    def _compare(self, data: bytes, found: Headers, ends: list[int]) -> None:
+        """Remember what this block and the one before it begin with, if both mean the same for as long as they do."""
+        last, last_ends = self._last
+        self._last = (data, ends)
+        count = 0
+        for end, other in zip(ends, last_ends, strict=False):
+            if end != other or data[:end] != last[:end]:
+                break
+            count += 1
+        if count:
+            self._beginning = (data[: ends[count - 1]], found[:count])
+
+    def _forget(self) -> None:
+        """What was read means something else from here on: a table has changed."""
+        self._blocks.clear()
+        self._last, self._beginning = (b"", []), (b"", [])
+
+    def _read(self, data: bytes, at: int, found: Headers) -> tuple[Headers, list[int]]:
+        """The fields from there on, behind those that were *found*; and where each ends.
+
+        The latter is empty for a block that changed a table, and so does not mean the same a second time.
+        """
+        table, ends, stays = self.header_table, list[int](), True
+        size = sum(len(name) + len(value) + 32 for name, value in found)
+        end = len(data)
         while at < end:
             first = data[at]
             if first & 0x80:
@@ -84,7 +112,7 @@ class Decoder(HpackDecoder):
                 if found:
                     raise HPACKError("a change of the table's size behind a field")
                 stays = False
-                self._blocks.clear()
+                self._forget()
                 at += self._update_encoding_context(data[at:])
                 continue
             else:
@@ -97,14 +125,15 @@ class Decoder(HpackDecoder):
                 field = (name, value)
                 if first & 0x40:
                     stays = False
-                    self._blocks.clear()
+                    self._forget()
                     table.add(name, value)
             found.append(field)
+            ends.append(at)
             size += len(field[0]) + len(field[1]) + 32
             if size > self.max_header_list_size:
                 raise OversizedHeaderListError("the headers are too long")
         self._assert_valid_table_size()
-        return found, stays
+        return found, ends if stays else []
 
 
 def _integer(data: bytes, at: int, bits: int) -> tuple[int, int]:

@@ -34,12 +34,15 @@ class Limits:
     #: After this a connection without calls is closed. Longer than Envoy keeps one (3 s, knative/runtime/ingress.py),
     #: so that Envoy is the first to go; shorter than the shortest window of a function.
     idle_seconds: float = 5.0
+    #: About after this a connection is closed, gracefully, and opened again by whoever needs it: behind a name that
+    #: leads to several processes (a ClusterIP), the calls of long ago would else stay where they began.
+    connection_seconds: float = 300.0
     #: From SIGTERM on, for the calls in flight; whoever is not done by then is told UNAVAILABLE.
     #: Shorter than the patience of whoever stops us (the runtime and Kubernetes: 30 s).
     drain_seconds: float = 10.0
     #: A call to another function for which neither its caller nor the call that it belongs to has a deadline.
     client_unary_seconds: float = 10.0
-    #: For a connection to be established.
+    #: For a connection to be established, and for a sign of life on one where a call was not answered in time.
     connect_seconds: float = 2.0
     #: An address that did not answer is tried again after a pause that doubles up to this.
     pause_seconds_max: float = 5.0

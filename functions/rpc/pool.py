@@ -111,6 +111,9 @@ class Pool:
                     lambda: ClientConnection(self._limits, self._on_change), *place.address
                 )
             place.connection, place.failures = connection, 0
+            if self._places.get(place.address) is not place:
+                # The name does not lead there any more.
+                connection.leave()
         except OSError:
             place.failures += 1
             pause = min(self._limits.pause_seconds_max, 0.05 * 2**place.failures)

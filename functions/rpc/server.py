@@ -61,7 +61,9 @@ class Server:
             _answer_http(connection, stream_id, HTTPStatus.UNSUPPORTED_MEDIA_TYPE)
             return None
         handler, public = self._methods.get(found.get(b":path", b""), (_NO_METHOD, True))
-        stream = ServerStream(handler, fields, answering.begin(found), self._budget)
+        # Probes come every second, and are nobody's first call.
+        logged = not public or handler is _NO_METHOD
+        stream = ServerStream(handler, fields, answering.begin(found), self._budget, logged=logged)
         stream.attach(connection, stream_id)
         connection.running.add(stream)
         if handler is _NO_METHOD:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import random
 from typing import TYPE_CHECKING
 
 from grpclib.const import Status
@@ -17,13 +17,12 @@ from functions.rpc.headers import Headers
 if TYPE_CHECKING:
     from functions.rpc.server import Server
     from functions.rpc.server_stream import ServerStream
-    from functions.rpc.stream import Stream
 
 # How long a peer may take to say that it has seen our first GOAWAY.
 _SEEN_SECONDS = 1.0
 
 
-class ServerConnection(Connection):
+class ServerConnection(Connection["ServerStream"]):
     """One connection. `running` are its calls whose handlers are not done, also those that were broken off."""
 
     def __init__(self, server: Server) -> None:
@@ -35,7 +34,8 @@ class ServerConnection(Connection):
         self._resets = float(server.limits.resets_burst)
         self._resets_at = self._idle_since = self.loop.time()
         self._idle = self.loop.call_later(server.limits.idle_seconds, self._look_whether_idle)
-        self._seen: asyncio.TimerHandle | None = None
+        age = server.limits.connection_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret.
+        self._timers = [self.loop.call_later(age, self.go_away)]
         server.connections.add(self)
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
@@ -67,10 +67,10 @@ class ServerConnection(Connection):
         """Let the handler run."""
         self._server.start_call(stream)
 
-    def reset_received(self, stream: Stream, code: int) -> None:
+    def reset_received(self, stream: ServerStream, code: int) -> None:
         """The caller needs no answer any more."""
         self._count_reset()
-        stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)  # type: ignore[attr-defined]
+        stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)
 
     def _count_reset(self) -> None:
         now, limits = self.loop.time(), self.limits
@@ -110,7 +110,7 @@ class ServerConnection(Connection):
         self._leaving = True
         self.write(frames.goaway(frames.LAST_STREAM, ErrorCodes.NO_ERROR))
         self.ping()
-        self._seen = self.loop.call_later(_SEEN_SECONDS, self.ping_answered)
+        self._timers.append(self.loop.call_later(_SEEN_SECONDS, self.ping_answered))
 
     def ping_answered(self) -> None:
         """The peer knows that we go."""
@@ -131,8 +131,8 @@ class ServerConnection(Connection):
     def ended(self, reason: str) -> None:
         """Nobody waits for the answers any more."""
         self._idle.cancel()
-        if self._seen is not None:
-            self._seen.cancel()
+        for timer in self._timers:
+            timer.cancel()
         self._server.connections.discard(self)
         for stream in list(self.streams.values()):
-            stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)  # type: ignore[attr-defined]
+            stream.stop(GRPCError(Status.CANCELLED, reason), gone=True)

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
+from google.protobuf.message import DecodeError
 from grpclib.const import Handler, Status
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
 from grpclib.exceptions import GRPCError
@@ -35,9 +36,10 @@ class ServerStream(Stream):
 
     connection: ServerConnection
 
-    def __init__(self, handler: Handler, fields: Headers, call: Call, budget: Budget) -> None:
+    def __init__(self, handler: Handler, fields: Headers, call: Call, budget: Budget, *, logged: bool) -> None:
         super().__init__(budget)
         self.handler = handler
+        self.logged = logged
         self.fields = fields
         self.call = call
         self.task: asyncio.Task[None] | None = None
@@ -83,7 +85,7 @@ class ServerStream(Stream):
     def _unpacked(self, packed: bytes) -> Any:
         try:
             return self.handler.request_type.FromString(packed)
-        except Exception as error:
+        except DecodeError as error:
             raise GRPCError(Status.INVALID_ARGUMENT, "The message is not what this method takes.") from error
 
     def __aiter__(self) -> AsyncIterator[Any]:

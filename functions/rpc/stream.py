@@ -20,7 +20,7 @@ class Stream:
     """What both sides share."""
 
     def __init__(self, budget: Budget) -> None:
-        self.connection: Connection
+        self.connection: Connection[Any]
         self.id = 0
         self.send_window = 0
         #: Bytes of the peer's window that were read and not yet given back.
@@ -31,7 +31,7 @@ class Stream:
         self._reader: asyncio.Future[None] | None = None
         self._sent = 0
 
-    def attach(self, connection: Connection, stream_id: int) -> None:
+    def attach(self, connection: Connection[Any], stream_id: int) -> None:
         """Become this stream of this connection."""
         self.connection, self.id = connection, stream_id
         self.send_window = connection.stream_send_window

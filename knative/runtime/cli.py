@@ -134,9 +134,14 @@ def _manifests(parser: argparse.ArgumentParser) -> None:
         "-f",
         "--manifests",
         type=Path,
-        default=ROOT / "knative/overlays/local",
+        default=_own(),
         help="a YAML file, a folder of them, or a kustomization folder",
     )
+
+
+def _own() -> Path:
+    """Wake's own YAML, as this machine's environment asks for it: with a cache where CACHE_URL names one."""
+    return ROOT / "knative/overlays" / ("cached" if os.environ.get("CACHE_URL") else "local")
 
 
 def _setting(name: str, default: int) -> int:
@@ -406,7 +411,7 @@ def _run_beside(what: str, words: list[str], options: argparse.Namespace) -> int
 
     state = State(options.state)
     status = _running(state)
-    platform = load(ROOT / "knative/overlays/local")
+    platform = load(_own())
     values = environment.Values.of(
         platform, provision.complete(platform, status["postgres_port"], state.secrets).secrets
     )

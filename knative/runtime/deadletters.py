@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from knative.runtime import letters as words
 from knative.runtime.api import Admin, ApiFailed
 
 _PATH = "/deadletters/"
@@ -78,30 +79,10 @@ def _list(api: Admin, options: argparse.Namespace) -> int:
             "No dead letters." if options.letter_state == "all" else f"No dead letters that are {options.letter_state}."
         )
         return 0
-    print(f"{'ID':<38}{'KEPT AT':<18}{'STATE':<11}{'TYPE':<24}{'WHERE IT FAILED':<18}{'TRIES':<7}WHY")
+    print(words.HEADING)
     for one in items:
-        print(_row(one))
+        print(words.row(one))
     return 0
-
-
-def _row(one: Mapping[str, Any]) -> str:
-    at = datetime.fromisoformat(one["received_at"]).astimezone()
-    state = one["state"] + ("*" if one["edited"] else "")
-    return (
-        f"{one['id']:<38}{at:%m-%d %H:%M:%S}    {state:<11}{one['type']:<24}{_where(one['destination']):<18}"
-        f"{one['attempts_made']:<7}{_why(one)}"
-    )
-
-
-def _where(destination: str | None) -> str:
-    host = (destination or "?").partition("://")[2].partition("/")[0] or destination or "?"
-    return host.partition(".")[0] if "svc" in host else host
-
-
-def _why(one: Mapping[str, Any]) -> str:
-    parts = [str(part) for part in (one["code"], one["answer"]) if part]
-    text = " ".join(": ".join(parts).split()) or "no answer"
-    return text if len(text) <= 100 else text[:99] + "…"
 
 
 def _letter(api: Admin, named: str) -> tuple[dict[str, Any], str]:
@@ -114,27 +95,8 @@ def _show(api: Admin, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(letter, indent=1))
         return 0
-    for name in ("id", "state", "kind", "destination", "received_at", "attempts_made"):
-        print(f"{name.replace('_', ' '):<16}{letter[name]}")
-    for title, event in (("the event", letter), ("as it was edited", letter["edit"])):
-        if event is not None:
-            print(f"\n{title}:")
-            print("\n".join(f"  {name:<18}{value}" for name, value in event["attributes"].items()))
-            print(f"  data              {event['data']}")
-    print("\nattempts:")
-    known = len(letter["attempts"])
-    for one in letter["attempts"]:
-        print(f"  {_clock(one['at'])}  {_where(one['destination']):<18}{_why(one)}")
-    if letter["attempts_made"] > known:
-        print(f"  ({letter['attempts_made'] - known} more, of which the Broker does not tell)")
-    for one in letter["changes"]:
-        why = f": {one['why']}" if one["why"] else ""
-        print(f"{_clock(one['at'])}  {one['what']} by {one['who']}{why}")
+    print("\n".join(words.whole(letter)))
     return 0
-
-
-def _clock(text: str) -> str:
-    return f"{datetime.fromisoformat(text).astimezone():%m-%d %H:%M:%S.%f}"[:-3]
 
 
 def _diff(api: Admin, options: argparse.Namespace) -> int:
@@ -144,7 +106,7 @@ def _diff(api: Admin, options: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1))
         return 0
     schema = found["schema_differences"]
-    print("\n".join(_schema_lines(schema, letter["edit"] or letter)))
+    print("\n".join(words.schema_lines(schema, letter["edit"] or letter)))
     if found["edit_differences"]:
         print("\nedited:")
     for one in found["edit_differences"]:
@@ -152,44 +114,10 @@ def _diff(api: Admin, options: argparse.Namespace) -> int:
     return 0
 
 
-def _schema_lines(schema: Mapping[str, Any], event: Mapping[str, Any]) -> Iterator[str]:
-    kind = event["attributes"]["type"]
-    if not schema["known"]:
-        yield f"The catalogue has no event {kind}: nothing can be said of its data."
-    elif not schema["violations"] and not schema["unknown"]:
-        yield f"The data is as {kind} has it."
-    else:
-        yield f"against {kind}:"
-        yield from (f"  {one['path'] or 'data'}: {one['message']}" for one in schema["violations"])
-        yield from (f"  {name}: {kind} has no such field; it is ignored" for name in schema["unknown"])
-
-
 def _dry_run(api: Admin, options: argparse.Namespace) -> int:
     told = api.ask("POST", f"{_PATH}dry-runs", {"id": _found(api, options.id)}).body
-    print(json.dumps(told, indent=1) if options.json else said(told))
+    print(json.dumps(told, indent=1) if options.json else words.said(told))
     return 0
-
-
-_WOULD = {
-    "handle": "would handle it",
-    "skip": "would do nothing",
-    "refuse": "would refuse it",
-    "call": "would begin",
-    "retry": "could not handle it now",
-    "fail": "would fail",
-    "unknown": "does not say",
-}
-
-
-def said(told: Mapping[str, Any]) -> str:
-    """What a function would do, in words."""
-    reason = f": {told['reason']}" if told.get("reason") else ""
-    who = told.get("function") or _where(told.get("destination"))
-    lines = [f"{who} {_WOULD.get(told['would'], told['would'])}{reason}"]
-    lines += [
-        f"  it would record {one['type']} of {one['subject']}: {json.dumps(one.get('data'))}" for one in told["records"]
-    ]
-    return "\n".join(lines)
 
 
 def _edit(api: Admin, options: argparse.Namespace) -> int:
@@ -211,7 +139,7 @@ def _edit(api: Admin, options: argparse.Namespace) -> int:
     else:
         attributes = body["edit"]["attributes"]
         print(f"Edited: a redrive sends it with the new id {attributes['id']}; causationid is the original's.")
-        print("\n".join(_schema_lines(body["schema_differences"], body["edit"])))
+        print("\n".join(words.schema_lines(body["schema_differences"], body["edit"])))
     return 0
 
 
@@ -244,10 +172,9 @@ def _changed(data: str, sets: Sequence[str], unsets: Sequence[str]) -> Any:
         holder[last] = _value(text)
     for path in unsets:
         holder, last = _holder(value, path)
-        try:
-            del holder[last]
-        except (KeyError, IndexError) as error:
-            raise ApiFailed(f"there is no {path} in the data") from error
+        if isinstance(holder, dict) and last not in holder:
+            raise ApiFailed(f"there is no {path} in the data")
+        del holder[last]
     return value
 
 
@@ -256,10 +183,10 @@ def _holder(value: Any, path: str) -> tuple[Any, Any]:
     try:
         for step in steps:
             value = value[int(step) if isinstance(value, list) else step]
-        key = int(last) if isinstance(value, list) else last
+        key: Any = int(last) if isinstance(value, list) else last
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ApiFailed(f"{path} leads nowhere in the data") from error
-    if not isinstance(value, (dict, list)):
+    if not isinstance(value, dict) and not (isinstance(value, list) and 0 <= key < len(value)):
         raise ApiFailed(f"{path} leads nowhere in the data")
     return value, key
 
@@ -291,13 +218,8 @@ def _redrive(api: Admin, options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(results, indent=1))
     else:
-        print(counted([one["outcome"] for one in results]))
+        print(words.counted([one["outcome"] for one in results]))
     return 1 if any(one["outcome"] not in {"handled", "already"} for one in results) else 0
-
-
-def counted(outcomes: Sequence[str]) -> str:
-    """How many of each."""
-    return ", ".join(f"{outcomes.count(one)} {one}" for one in dict.fromkeys(outcomes)) + "." if outcomes else "None."
 
 
 def _discard(api: Admin, options: argparse.Namespace) -> int:

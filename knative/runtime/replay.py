@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from knative.runtime.api import Admin
-from knative.runtime.deadletters import counted, moment, said
+from knative.runtime.deadletters import moment
+from knative.runtime.letters import counted, said
 
 
 def replay(api: Admin, options: argparse.Namespace) -> int:

@@ -71,7 +71,8 @@ def triggers() -> str:
                 "spec": {name: one.body["spec"][name] for name in ("filter", "filters") if name in one.body["spec"]},
             }
         )
-        for one in load(ROOT / "knative/overlays/local").triggers
+        for one in load(ROOT / "knative/overlays/cached").triggers
+        if (one.body["spec"]["subscriber"].get("ref") or {}).get("kind") == "Service"
     ]
     return _SAY + _TRIGGERS + "\n".join(["    [", ",\n".join(f"      {line}" for line in lines), "    ]"]) + "\n"
 

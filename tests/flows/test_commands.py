@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import uuid
 
+import httpx
 import pytest
 
 from tests.flows.conftest import Customer, Installation, lines, wait_until
@@ -91,7 +93,59 @@ def test_an_event_that_cannot_be_handled_is_kept_as_a_dead_letter(running: Insta
     wait_until(kept)
 
 
-@pytest.mark.parametrize("arguments", [["ps"], ["send", "-"], ["crash", "orders-place"], ["demo"], ["events"]])
+def test_a_dead_letter_is_shown_edited_tried_and_redriven(running: Installation, customer: Customer) -> None:
+    """What orders-confirm refused is put right, sent to it alone, and handled; the order was confirmed before."""
+    order_id, subject = customer.place(), str(uuid.uuid4())
+    assert customer.ends(order_id) == "confirmed"
+    data = {"order_id": subject, "amount": 99.5, "currency": "EUR"}
+    event = {"type": "payments.captured.v1", "subject": subject, "datacontenttype": "application/json", "data": data}
+    running.wake("send", "-", given=json.dumps(event))
+
+    def wake(*arguments: str, code: int = 0) -> str:
+        done = running.wake("deadletters", *arguments)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    wait_until(lambda: json.loads(wake("list", "--subject", subject, "--json")))
+    (letter,) = json.loads(wake("list", "--subject", subject, "--json"))
+    name = letter["id"]
+    assert "orders-confirm" in wake("list", "--type", "payments.captured.v1")
+    assert "amount: Input should be a valid string" in wake("diff", name)
+    assert "orders-confirm would refuse it" in wake("dry-run", name)
+    assert "1 refused." in wake("redrive", name, code=1)
+    wake("edit", name, "--set", 'amount="99.50"', "--set", f"order_id={order_id}", "--why", "a number")
+    assert "orders-confirm would handle it" in wake("dry-run", name)
+    assert "1 handled." in wake("redrive", name)
+    assert "1 already." in wake("redrive", name)
+    assert "edited by admin: a number" in wake("show", name)
+    assert json.loads(wake("list", "--subject", subject, "--json")) == []
+    assert "was redriven" in running.wake("deadletters", "discard", name, "--why", "x").stderr
+
+
+def test_nobody_outside_can_ask_for_a_dry_run(running: Installation) -> None:
+    """Functions that take events are cluster-local: 404, by their own name and through the API."""
+    headers = {"content-type": "application/vnd.wake.dry-run+json"}
+    for host in ("payments-charge.shop.localhost", "payments-charge.shop.svc.cluster.local", "localhost"):
+        answer = httpx.post(f"http://127.0.0.1:{running.port}/", content=b"{}", headers={**headers, "host": host})
+        assert answer.status_code == 404, host
+
+
+def test_a_replay_says_first_what_it_would_do(running: Installation, customer: Customer) -> None:
+    """What was handled is known; an unknown Trigger is answered with those that there are."""
+    order_id = customer.place()
+    assert customer.ends(order_id) == "confirmed"
+    arguments = ("replay", "--trigger", "payments-charge", "--subject", order_id, "--since", "1h")
+    would, did = running.wake(*arguments, "--dry-run"), running.wake(*arguments)
+
+    assert "1 would skip." in would.stdout, would.stderr
+    assert "1 handled." in did.stdout, did.stderr
+    assert customer.payment(order_id)["captured"] == "99.50"
+    assert "there are" in running.wake("replay", "--trigger", "payments-chrage").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments", [["ps"], ["deadletters", "list"], ["send", "-"], ["crash", "orders-place"], ["demo"], ["events"]]
+)
 def test_without_a_running_platform_each_says_so(installation: Installation, arguments: list[str]) -> None:
     """One sentence, exit code 1."""
     result = installation.wake(*arguments)
@@ -133,6 +187,8 @@ def test_the_books_are_checked(running: Installation, customer: Customer) -> Non
         "events",
         "eventtypes",
         "send",
+        "deadletters",
+        "replay",
         "republish",
         "check-books",
         "crash",

@@ -15,6 +15,7 @@ from grpclib.exceptions import GRPCError, StreamTerminatedError
 
 from protos.orders.v1 import orders_pb2 as v1
 from protos.orders.v1.orders_grpc import OrdersServiceStub
+from protos.users.v1 import users_pb2 as users
 from tests.flows.conftest import ROOT, Customer, Installation, wait_until
 
 README = ROOT / "protos/README.md"
@@ -69,6 +70,26 @@ def test_watching_wakes_the_function_and_ends_when_the_order_is_settled(
         assert {each.order.order_id for each in one} == {order_id}
         assert len({each.resume_token for each in one}) == 2
     assert running.service("orders-rpc")["starts"] == starts + 1
+
+
+def test_an_open_connection_keeps_nothing_awake(running: Installation, customer: Customer) -> None:
+    """A function sleeps once it has no calls, whoever stays connected and pings; and wakes at the next one."""
+    options = [("grpc.keepalive_time_ms", 1000), ("grpc.keepalive_permit_without_calls", 1)]
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}", options=options) as channel:
+        get = channel.unary_unary(
+            "/wake.users.v1.UsersService/GetUser",
+            request_serializer=users.GetUserRequest.SerializeToString,
+            response_deserializer=users.GetUserResponse.FromString,
+        )
+
+        def call() -> str:
+            request = users.GetUserRequest(username=customer.username)
+            return str(get(request, metadata=list(metadata(customer).items()), timeout=20).user.username)
+
+        assert call() == customer.username
+        wait_until(lambda: "users-rpc" in running.awake())
+        wait_until(lambda: "users-rpc" not in running.awake(), 40)
+        assert call() == customer.username
 
 
 async def test_a_watch_that_is_cut_is_resumed(running: Installation, customer: Customer) -> None:

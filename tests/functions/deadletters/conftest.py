@@ -1,4 +1,4 @@
-"""The whole workbench on one database, beside orders-confirm, which listens on a port as a subscriber does."""
+"""The whole workbench on one database, beside orders-confirm, the subscriber that it sends to."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import pytest
 from eventing.event import Event
 from functions.events import OrdersEventRefused, PaymentsCaptured
 from tests.functions.conftest import Serve, bearer, event_of
-from tests.functions.listening import listening
 
 ADMIN = bearer("root", "admin")
 ORDER_ID = "01a20b76-4eb5-7c00-90cb-bcd920daa209"
@@ -91,7 +90,7 @@ def captured(**changed: Any) -> Event:
 
 
 @pytest.fixture
-async def workbench(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Workbench]:
+async def workbench(serve: Serve) -> AsyncIterator[Workbench]:
     """With one order that waits for its payment."""
     confirm = await serve("orders.confirm")
     await confirm.sql(
@@ -99,14 +98,12 @@ async def workbench(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         ORDER_ID,
     )
     url = "http://orders-confirm.shop.svc.cluster.local"
-    async with listening(confirm.app) as proxy:
-        # As under `wake up`: cluster-local names are reached through the gateway.
-        monkeypatch.setenv("HTTP_PROXY", proxy)
-        monkeypatch.setenv("NO_PROXY", "")
-        spec = {"filter": {"attributes": {"type": "payments.captured.v1"}}}
-        triggers = json.dumps([{"name": "orders-confirm", "subscriber": url, "spec": spec}])
-        functions = {
-            name.partition(".")[2]: await serve(name, TRIGGERS=triggers, REDELIVERIES_PER_SECOND="1000")
-            for name in NAMES
-        }
+    spec = {"filter": {"attributes": {"type": "payments.captured.v1"}}}
+    triggers = json.dumps([{"name": "orders-confirm", "subscriber": url, "spec": spec}])
+    functions = {
+        name.partition(".")[2]: await serve(name, TRIGGERS=triggers, REDELIVERIES_PER_SECOND="1000") for name in NAMES
+    }
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(confirm.app, raise_app_exceptions=False)) as client:
+        for name in ("dry_run", "redrive"):
+            functions[name].app.state.subscribers._client = client
         yield Workbench(functions, confirm, url)

@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventing.event import Event, compact
@@ -99,6 +99,10 @@ JSON = st.recursive(
 )
 
 
+@example({"a.b": 1}, {"a": {"b": 1}})
+@example({"a": [1]}, {"a": {"0": 1}})
+@example(1, True)
+@example({"a": None}, {})
 @given(JSON, JSON)
 def test_two_events_differ_where_their_data_does(one: Any, other: Any) -> None:
     """No difference is invented, and none is lost."""

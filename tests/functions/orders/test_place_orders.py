@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import suppress
 
@@ -100,3 +101,21 @@ async def test_ten_thousand_orders_survive_two_kills(function: Function) -> None
     assert (len(client.placed), len(orders), events, rows) == (COUNT, COUNT, COUNT, COUNT)
     # What was committed and not acknowledged when it was killed.
     assert client.replayed <= 256 * len(KILLS)
+
+
+async def test_told_to_stop_it_ends_its_streams_and_goes(function: Function) -> None:
+    """At once, although a stream is open that its client has not ended; what was acknowledged is there."""
+    with suppress(GRPCError, StreamTerminatedError, OSError):
+        async with (
+            Channel("127.0.0.1", function.port) as channel,
+            OrdersServiceStub(channel).PlaceOrders.open(metadata=bearer("ada")) as stream,
+        ):
+            price = v1.Money(amount="1.00", currency="EUR")
+            await stream.send_message(v1.PlaceOrdersRequest(key="k1", price=price, payment_token="tok_approve"))
+            assert (await stream.recv_message()).order.order_id
+            began = time.monotonic()
+            assert await asyncio.to_thread(function.stop) == 0
+            ended_after = time.monotonic() - began
+            await stream.recv_message()
+
+    assert ended_after < 3

@@ -254,3 +254,25 @@ async def test_streams_end_to_be_resumed(serve_rpc: ServeRpc) -> None:
     assert of_watch.value.status is of_orders.value.status is Status.UNAVAILABLE
     await move(rpc, order_id, "rejected")
     assert names(await seen(rpc, order_id, first.resume_token)) == ["rejected"]
+
+
+async def test_a_stream_ends_before_it_would_be_cut(serve_rpc: ServeRpc) -> None:
+    """UNAVAILABLE after STREAM_SECONDS_MAX, to a watch of an order that is settled later."""
+    rpc = await serve_rpc("orders.rpc", STREAM_SECONDS_MAX="0.2")
+    (answer,) = await placed(rpc, [asked("k1")])
+    with pytest.raises(GRPCError) as ended:
+        await seen(rpc, answer.order.order_id)
+
+    assert ended.value.status is Status.UNAVAILABLE
+    assert rpc.app.state.watches.statistics()["open"] == 0
+
+
+async def test_two_streams_with_the_same_keys_place_each_once(serve_rpc: ServeRpc) -> None:
+    """In opposite orders, at once: nobody waits for whoever waits for them, and both are told of the same orders."""
+    rpc = await serve_rpc("orders.rpc")
+    requests = [asked(f"k{number:03}") for number in range(200)]
+    one, other = await asyncio.gather(placed(rpc, requests), placed(rpc, requests[::-1]))
+
+    assert {answer.key: answer.order for answer in one} == {answer.key: answer.order for answer in other}
+    assert sum(answer.replayed for answer in [*one, *other]) == 200
+    assert await count(rpc, "orders") == await count(rpc, "outbox") == 200

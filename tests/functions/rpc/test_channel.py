@@ -185,6 +185,17 @@ async def test_a_connection_without_calls_is_closed(serve_echo: ServeEcho) -> No
         assert await method(channel, "Once")("b") == "b"
 
 
+async def test_an_old_connection_is_replaced_without_anybody_noticing(serve_echo: ServeEcho) -> None:
+    """So that calls spread over replicas that came later."""
+    served = await serve_echo(connection_seconds=0.1)
+    seen = set()
+    async with Channel(f"http://127.0.0.1:{served.port}") as channel:
+        async with asyncio.timeout(5):
+            while len(seen) < 4:
+                await asyncio.gather(*(method(channel, "Slow")("0.002") for _ in range(5)))
+                seen |= {id(one) for one in served.server.connections}
+
+
 async def test_nobody_there_is_said_at_once(serve_echo: ServeEcho) -> None:
     """UNAVAILABLE, not at the deadline; and when somebody comes, they are found."""
     served = await serve_echo()
@@ -268,6 +279,74 @@ async def test_what_may_have_been_processed_is_not_sent_again() -> None:
             await method(channel, "Once")()
     assert failed.value.status is Status.INTERNAL
     assert seen == [1]
+
+
+async def test_a_connection_that_says_nothing_is_given_up(serve_echo: ServeEcho) -> None:
+    """As when a machine is gone: the first call waits for its deadline, those behind it are made elsewhere."""
+    served = await serve_echo()
+    connections = 0
+
+    @quiet
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        if connections == 1:
+            await reader.read(-1)
+            return
+        back, out = await asyncio.open_connection("127.0.0.1", served.port)
+        await asyncio.gather(pour(reader, out), pour(back, writer))
+
+    async def pour(source: asyncio.StreamReader, into: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            into.write(data)
+        into.close()
+
+    server = await asyncio.start_server(forward, "127.0.0.1", 0)
+    target = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with server, Channel(target, Limits(connect_seconds=0.1)) as channel:
+        first = asyncio.create_task(method(channel, "Once")("a", 0.1))
+        other = asyncio.create_task(method(channel, "Once")("b", 5))
+        failed = await asyncio.gather(first, other, return_exceptions=True)
+        answer = await method(channel, "Once")("c")
+
+    assert [one.status for one in failed if isinstance(one, GRPCError)] == [
+        Status.DEADLINE_EXCEEDED,
+        Status.UNAVAILABLE,
+    ]
+    assert answer == "c"
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (lambda one, stream: one.send_headers(stream, [(":status", "503")], end_stream=True), Status.UNAVAILABLE),
+        (lambda one, stream: one.send_headers(stream, [(":status", "200")], end_stream=True), Status.UNKNOWN),
+        (lambda one, stream: _head(one, stream, data=b"", trailers="0"), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=b"\0\0\0\0\1\xff", trailers="0"), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers="99"), Status.UNKNOWN),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers="10"), Status.ABORTED),
+        (lambda one, stream: _head(one, stream, data=bytes(5), trailers=None), Status.INTERNAL),
+        (lambda one, stream: _head(one, stream, data=b"\0" + (1 << 30).to_bytes(4)), Status.RESOURCE_EXHAUSTED),
+    ],
+    ids=["http", "no-status", "no-message", "no-such-message", "no-such-status", "late", "cut", "long"],
+)
+async def test_an_answer_that_is_none_is_an_error(
+    answer: Callable[[h2.connection.H2Connection, int], None], status: Status
+) -> None:
+    """With a status that fits; and the next call is made."""
+    answers = lambda number, one, stream: answer(one, stream) if number == 1 else reply(one, stream)  # noqa: E731
+    async with stranger(answers=answers) as port, Channel(f"http://127.0.0.1:{port}") as channel:
+        with pytest.raises(GRPCError) as failed:
+            await method(channel, "Once")()
+        assert failed.value.status is status
+        assert await method(channel, "Once")() == ""
+
+
+def _head(one: h2.connection.H2Connection, stream: int, *, data: bytes, trailers: str | None = "") -> None:
+    one.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+    one.send_data(stream, data, end_stream=trailers is None)
+    if trailers:
+        one.send_headers(stream, [("grpc-status", trailers)], end_stream=True)
 
 
 async def test_a_reader_that_is_slow_holds_the_sender_up(serve_echo: ServeEcho) -> None:
