@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ PR_SET_NAME = 15
 CLONE_NEWUSER = 0x10000000
 # The uid a process started with `without_root` sees as its own. PostgreSQL only asks that it is not 0.
 UNPRIVILEGED_UID = 1000
+_PORTS = range(20_000, 32_000)
 
 
 class StartFailed(Exception):
@@ -141,11 +143,18 @@ def last_line(log: Path) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago."""
+    """A TCP port that was free a moment ago.
+
+    Below those that Linux gives to outgoing connections (ip_local_port_range), one of which would take it meanwhile.
+    """
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        chosen: int = probe.getsockname()[1]
+        return chosen
 
 
 def accepts(host: str, port: int) -> bool:
