@@ -252,6 +252,13 @@ class Runtime:
             await self._supervisor.start(name, partial(Sourcing.start, command, source.folder, variables, log))
 
     async def _follow_saves(self) -> None:
+        """Take what is saved for as long as this runs, where the machine lets us see it."""
+        try:
+            await self._take_saves()
+        except reload.NotFollowed as error:
+            self._tell(f"what you save takes effect at the next `wake up` only: {error}")
+
+    async def _take_saves(self) -> None:
         """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
         place = self._options.manifests.resolve()
         folders = [place if place.is_dir() else place.parent]
