@@ -68,7 +68,7 @@ class Runtime:
         self._platform = platform
         self._state = state
         self._options = options
-        self._supervisor = Supervisor(self._tell, self._changed)
+        self._supervisor = Supervisor(self._tell, self._changed, self._restarted)
         self._fork_server: ForkServer | None = None
         self._postgres: postgres.Postgres | None = None
         self._channel: channel.Server | None = None
@@ -120,8 +120,7 @@ class Runtime:
             await self._run_sources()
             if after_crash and self._platform.ping_sources:
                 self._tell("the last run ended without stopping: every PingSource fires once, to sweep what it left")
-                for source in self._platform.ping_sources:
-                    self._later(self._pinger(source).send())
+                self._fire_sources()
             await stop.wait()
         finally:
             await self._stop()
@@ -226,6 +225,15 @@ class Runtime:
     def _pinger(self, source: PingSource) -> Pinger:
         sink = addresses.url(source.sink, self._broker_ingress)
         return Pinger(source, sink, ("127.0.0.1", self._gateway_port), self._tell)
+
+    def _fire_sources(self) -> None:
+        for source in self._platform.ping_sources:
+            self._later(self._pinger(source).send())
+
+    def _restarted(self, name: str) -> None:
+        """Events that nobody took while this part was away are swept now, and not at the next tick."""
+        if self._up and name in {"broker", *channel.PARTS.values()}:
+            self._fire_sources()
 
     def _ping(self) -> None:
         """Run the PingSources that there are now."""
