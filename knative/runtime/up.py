@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -74,6 +75,10 @@ class Runtime:
         self._channel: channel.Server | None = None
         self._broker: broker.Broker | None = None
         self._since = time.time()
+        if options.port and options.port == options.broker_port:
+            raise PortTaken(
+                f"The API and the Broker cannot both have port {options.port}: choose another for one of them"
+            )
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
@@ -427,6 +432,10 @@ def _claimed(host: str, port: int, setting: str) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise PortTaken(
+                    f"{host} is no address that can be listened on here ({error.strerror}): see WAKE_HOST"
+                ) from error
             flag = setting.removeprefix("WAKE_").lower().replace("_", "-")
             raise PortTaken(
                 f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, "
