@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -68,12 +69,16 @@ class Runtime:
         self._platform = platform
         self._state = state
         self._options = options
-        self._supervisor = Supervisor(self._tell, self._changed)
+        self._supervisor = Supervisor(self._tell, self._changed, self._restarted)
         self._fork_server: ForkServer | None = None
         self._postgres: postgres.Postgres | None = None
         self._channel: channel.Server | None = None
         self._broker: broker.Broker | None = None
         self._since = time.time()
+        if options.port and options.port == options.broker_port:
+            raise PortTaken(
+                f"The API and the Broker cannot both have port {options.port}: choose another for one of them"
+            )
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
@@ -120,8 +125,7 @@ class Runtime:
             await self._run_sources()
             if after_crash and self._platform.ping_sources:
                 self._tell("the last run ended without stopping: every PingSource fires once, to sweep what it left")
-                for source in self._platform.ping_sources:
-                    self._later(self._pinger(source).send())
+                self._fire_sources()
             await stop.wait()
         finally:
             await self._stop()
@@ -227,6 +231,15 @@ class Runtime:
         sink = addresses.url(source.sink, self._broker_ingress)
         return Pinger(source, sink, ("127.0.0.1", self._gateway_port), self._tell)
 
+    def _fire_sources(self) -> None:
+        for source in self._platform.ping_sources:
+            self._later(self._pinger(source).send())
+
+    def _restarted(self, name: str) -> None:
+        """Events that nobody took while this part was away are swept now, and not at the next tick."""
+        if self._up and name in {"broker", *channel.PARTS.values()}:
+            self._fire_sources()
+
     def _ping(self) -> None:
         """Run the PingSources that there are now."""
         wanted = self._platform.ping_sources
@@ -252,6 +265,13 @@ class Runtime:
             await self._supervisor.start(name, partial(Sourcing.start, command, source.folder, variables, log))
 
     async def _follow_saves(self) -> None:
+        """Take what is saved for as long as this runs, where the machine lets us see it."""
+        try:
+            await self._take_saves()
+        except reload.NotFollowed as error:
+            self._tell(f"what you save takes effect at the next `wake up` only: {error}")
+
+    async def _take_saves(self) -> None:
         """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
         place = self._options.manifests.resolve()
         folders = [place if place.is_dir() else place.parent]
@@ -412,6 +432,10 @@ def _claimed(host: str, port: int, setting: str) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise PortTaken(
+                    f"{host} is no address that can be listened on here ({error.strerror}): see WAKE_HOST"
+                ) from error
             flag = setting.removeprefix("WAKE_").lower().replace("_", "-")
             raise PortTaken(
                 f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, "

@@ -85,7 +85,7 @@ def test_a_letter_in_words() -> None:
     line, lines = row(LETTER), list(whole(LETTER))
 
     assert "kept*" in line
-    assert line.endswith("payments-charge   11     503: no database")
+    assert line.endswith("payments-charge       11     503: no database")
     assert "  (11 more, of which the Broker does not tell)" in lines
     assert lines[-1].endswith("edited by admin: a typo")
 
