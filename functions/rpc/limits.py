@@ -27,8 +27,13 @@ class Limits:
     #: (CVE-2023-44487). Envoy carries the calls of many on one connection, so this is not small.
     resets_burst: int = 1000
     resets_per_second: int = 100
-    #: Answers to PING and SETTINGS that wait for a peer which does not read.
-    replies_waiting_max: int = 1000
+    #: Frames of one connection that are handled before others have their turn: some milliseconds, whatever they are.
+    frames_a_turn: int = 256
+    #: What waits for a peer that does not read, beyond the messages that wait for it: answers to PING and SETTINGS, and
+    #: heads of calls that were refused. Whoever goes on asking then is cut off.
+    unsent_bytes_max: int = MEBIBYTE
+    #: For a peer to read what was written when its connection is closed.
+    closing_seconds: float = 10.0
     #: For a unary call whose caller named no deadline; a stream may stay.
     unary_seconds: float = 60.0
     #: After this a connection without calls is closed. Longer than Envoy keeps one (3 s, knative/runtime/ingress.py),

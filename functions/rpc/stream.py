@@ -63,12 +63,13 @@ class Stream:
         if data:
             given = messages.feed(data)
             if given:
-                self._give_back(given)
+                self.give_back(given)
         messages.ended = ended
         if ended or messages:
             self.wake_reader()
 
-    def _give_back(self, size: int) -> None:
+    def give_back(self, size: int) -> None:
+        """Let the peer send as much again, a quarter of its window at a time."""
         self.credit += size
         if self.credit >= self.connection.limits.stream_window // 4 and not self.messages.ended:
             self.connection.write(frames.window_update(self.id, self.credit))
@@ -97,7 +98,7 @@ class Stream:
             return None
         message, given = self.messages.take()
         if given:
-            self._give_back(given)
+            self.give_back(given)
         return message
 
     # Sending.
@@ -155,10 +156,12 @@ class Stream:
             ConnectionError: the stream has ended meanwhile.
         """
         self._sender = self.connection.loop.create_future()
+        self.connection.waiting.add(self)
         try:
             await self._sender
         finally:
             self._sender = None
+            self.connection.waiting.discard(self)
         if self.id not in self.connection.streams:
             raise ConnectionError("the stream has ended")
 

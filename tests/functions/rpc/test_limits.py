@@ -7,7 +7,6 @@ import gzip
 import time
 
 import pytest
-from google.protobuf.wrappers_pb2 import StringValue
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypothesis import given
@@ -21,25 +20,7 @@ from functions.rpc.server_connection import ServerConnection
 from functions.rpc.service import Service
 from tests.functions.conftest import bearer
 from tests.functions.rpc.conftest import ServeEcho
-from tests.functions.rpc.raw import Raw, raw
-
-HELLO = StringValue(value="hello").SerializeToString()
-
-
-async def goaway(peer: Raw) -> ErrorCodes:
-    """The code that a connection is closed with."""
-    one = await peer.until(frames.GOAWAY)
-    assert one is not None
-    assert await peer.closed()
-    return ErrorCodes(int.from_bytes(one.payload[4:8]))
-
-
-async def once(peer: Raw, stream: int, *extra: tuple[bytes, bytes], message: bytes = b"") -> dict[str, str]:
-    """A call, and the last header block of its answer."""
-    peer.call(stream, bearer("ada"), *extra)
-    peer.send(message or frames.message(stream, HELLO, end=True))
-    head = await peer.headers(stream)
-    return head if "grpc-status" in head else await peer.headers(stream)
+from tests.functions.rpc.raw import HELLO, Nowhere, goaway, once, raw
 
 
 async def test_a_gibibyte_is_refused_at_its_first_five_bytes(serve_echo: ServeEcho) -> None:
@@ -249,22 +230,6 @@ async def test_a_call_without_a_deadline_has_one_here(serve_echo: ServeEcho) -> 
         assert (await peer.headers(1))["grpc-status"] == "4"
 
 
-class _Nowhere(asyncio.Transport):
-    """A transport that leads nowhere."""
-
-    def write(self, data: object) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
-
 _FRAME = st.builds(
     frames.frame,
     st.integers(0, 11),
@@ -281,7 +246,7 @@ def test_no_bytes_whatever_make_it_fail(parts: list[bytes], size: int) -> None:
     async def feed() -> None:
         app = Service("test", "test-nothing")
         connection = ServerConnection(Server(app, Limits()))
-        connection.connection_made(_Nowhere())
+        connection.connection_made(Nowhere())
         data = frames.PREFACE + frames.frame(frames.SETTINGS, 0, 0) + b"".join(parts)
         for at in range(0, len(data), size):
             if not connection.closed:
