@@ -217,7 +217,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
     def _reset_received(self, stream_id: int, code: int) -> None:
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._require_begun(stream_id)
+            self.require_begun(stream_id)
         else:
             self.reset_received(stream, code)
 
@@ -256,7 +256,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
             raise Malformed(ErrorCodes.FLOW_CONTROL_ERROR, "more than the window of the connection")
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._require_begun(stream_id)
+            self.require_begun(stream_id)
             return
         if padding:
             stream.give_back(padding)
@@ -265,8 +265,12 @@ class Connection(asyncio.Protocol, Generic[Kind]):
         except GRPCError as error:
             stream.refuse(error)
 
-    def _require_begun(self, stream_id: int) -> None:
-        """A stream that has ended may still get what was under way to it; one that never began may not."""
+    def require_begun(self, stream_id: int) -> None:
+        """A stream that has ended may still get what was under way to it; one that never began may not.
+
+        Raises:
+            Malformed: it never did.
+        """
         if not stream_id % 2 or stream_id > self.last_stream:
             raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a frame of no stream")
 
@@ -285,7 +289,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
             return
         stream = self.streams.get(stream_id)
         if stream is None:
-            self._require_begun(stream_id)
+            self.require_begun(stream_id)
             return
         stream.send_window += size
         _require_window(stream.send_window)

@@ -13,11 +13,13 @@ class Limits:
 
     #: A message, also after it was inflated. gRPC's own default; a longer one is refused before it is buffered.
     message_bytes_max: int = 4 * MEBIBYTE
+    #: The same for what is open to all (health, reflection), which only has names in it.
+    public_message_bytes_max: int = 4096
     #: Of a stream that nobody reads this much is taken before its sender has to wait (HTTP/2's own default).
     stream_window: int = 65_535
     #: Of a connection as a whole; given back as it arrives, since each stream is bounded by its own.
     connection_window: int = MEBIBYTE
-    #: Messages longer than a stream's window, of all connections together, while they arrive: a pod has 256 MiB.
+    #: Messages that arrive, or that nobody has read yet, of all connections together: a pod has 256 MiB.
     arriving_bytes_max: int = 32 * MEBIBYTE
     #: Calls that run at once on one connection; one more is refused unprocessed (REFUSED_STREAM).
     streams_max: int = 128

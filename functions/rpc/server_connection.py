@@ -12,7 +12,7 @@ from h2.errors import ErrorCodes
 from functions.rpc import frames
 from functions.rpc.connection import Connection
 from functions.rpc.frames import Malformed
-from functions.rpc.headers import Headers
+from functions.rpc.headers import REQUEST, TRAILERS, Headers, sound
 
 if TYPE_CHECKING:
     from functions.rpc.server import Server
@@ -40,19 +40,32 @@ class ServerConnection(Connection["ServerStream"]):
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         """A new call, or trailers, which mean nothing in gRPC but that the caller has sent everything."""
-        stream = self.streams.get(stream_id)
-        if stream is not None:
-            stream.data_received(b"", ended=True)
-        elif stream_id > self.last_stream:
-            self._called(stream_id, fields, ended=ended)
-        elif not stream_id % 2:
-            raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a stream of the server's own")
-
-    def _called(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         if not stream_id % 2:
             raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a stream of the server's own")
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            if not (ended and sound(fields, TRAILERS)):
+                self._break_off(stream_id)
+                stream.stop(GRPCError(Status.CANCELLED, "the caller's trailers were none"), gone=True)
+            else:
+                stream.data_received(b"", ended=True)
+        elif stream_id > self.last_stream:
+            self._called(stream_id, fields, ended=ended)
+        else:
+            # They may have been under way to a call that was refused; again and again they are not.
+            self._count_reset()
+
+    def _break_off(self, stream_id: int) -> None:
+        """A stream of its own does not keep to HTTP/2: it is over, the connection is not (RFC 9113, section 8.1.1)."""
+        self._count_reset()
+        self.write(frames.reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
+
+    def _called(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         self.last_stream = stream_id
         if stream_id > self._last_taken:
+            return
+        if not sound(fields, REQUEST):
+            self._break_off(stream_id)
             return
         if len(self.running) >= self.limits.streams_max:
             self._count_reset()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from functions.rpc import frames
@@ -31,12 +32,11 @@ class Stream:
         self._reader: asyncio.Future[None] | None = None
         self._sent = 0
 
-    def attach(self, connection: Connection[Any], stream_id: int) -> None:
+    def attach(self, connection: Connection[Any], stream_id: int, message_bytes_max: int) -> None:
         """Become this stream of this connection."""
         self.connection, self.id = connection, stream_id
         self.send_window = connection.stream_send_window
-        limits = connection.limits
-        self.messages = Messages(limits.message_bytes_max, limits.stream_window, self._budget)
+        self.messages = Messages(message_bytes_max, connection.limits.stream_window, self._budget)
         connection.streams[stream_id] = self
 
     def detach(self) -> None:
@@ -92,9 +92,11 @@ class Stream:
         """The next message that is here.
 
         Raises:
-            GRPCError: it cannot be unpacked.
+            GRPCError: it cannot be unpacked, or ended before its end.
         """
         if not self.messages:
+            if self.messages.cut_off:
+                raise GRPCError(Status.INTERNAL, "The last message is cut off.")
             return None
         message, given = self.messages.take()
         if given:

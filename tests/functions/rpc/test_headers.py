@@ -86,3 +86,10 @@ def test_a_list_that_grows_in_unpacking_is_refused() -> None:
     decoder.fields(b"\x40" + block((b"x", b"y" * 3000))[1:])
     with pytest.raises(HPACKError):
         decoder.fields(b"\xbe" * 100)
+
+
+def test_a_table_is_resized_twice_at_most() -> None:
+    """Down, and up again (RFC 7541, section 4.2); a block of nothing else would be much work for few bytes."""
+    assert Decoder(16_384).fields(b"\x20\x3f\xe1\x1f\x83") == [(b":method", b"POST")]
+    with pytest.raises(HPACKError):
+        Decoder(16_384).fields(b"\x20\x20\x20\x83")

@@ -50,7 +50,8 @@ async def test_whoever_does_not_wait_for_a_window_is_cut_off(serve_echo: ServeEc
     """A stream that nobody reads takes 64 KiB, not more."""
     served = await serve_echo()
     async with raw(served.port) as peer:
-        peer.call(1, bearer("ada"), path=b"/test.Echo/Wait")
+        peer.call(1, bearer("ada"), path=b"/test.Echo/Deaf")
+        peer.send(frames.message(1, HELLO))
         for _ in range(7):
             peer.send(frames.message(1, b"x" * 16_000))
             await asyncio.sleep(0)
