@@ -58,6 +58,12 @@ class ClientConnection(Connection["ClientStream"]):
         else:
             self.require_begun(stream_id)
 
+    def headers_too_long(self, stream_id: int, *, ended: bool) -> None:  # noqa: ARG002 - it is over either way.
+        """Nobody can say how that call went."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.refuse(GRPCError(Status.RESOURCE_EXHAUSTED, "The metadata of the answer is too long."))
+
     def settings_changed(self, changed: dict[int, int]) -> None:
         """Perhaps it takes more calls than before."""
         super().settings_changed(changed)

@@ -241,6 +241,9 @@ class ClientStream(Stream):
 
     def data_received(self, data: bytes, *, ended: bool) -> None:
         """Part of a message; an end of the stream here has no status behind it."""
+        if self._head is None:
+            self.refuse(GRPCError(Status.INTERNAL, "The answer came without its head."))
+            return
         super().data_received(data, ended=False)
         if ended:
             self.fail(GRPCError(Status.INTERNAL, "The answer ended without a status."), unprocessed=False)

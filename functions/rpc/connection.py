@@ -17,7 +17,7 @@ from hpack.exceptions import HPACKError
 
 from functions.rpc import frames, settings
 from functions.rpc.frames import Malformed
-from functions.rpc.headers import Decoder, Headers
+from functions.rpc.headers import Decoder, Headers, TooLong
 from functions.rpc.limits import Limits
 from functions.rpc.reader import Reader
 
@@ -44,16 +44,18 @@ class Connection(asyncio.Protocol, Generic[Kind]):
     def __init__(self, limits: Limits, *, client_side: bool) -> None:
         self.limits = limits
         self.streams: dict[int, Kind] = {}
-        self.decoder = Decoder(limits.header_bytes_max)
+        self.decoder = Decoder(limits.header_bytes_max, limits.block_bytes_max)
         self.send_window = 65_535
         self.stream_send_window = 65_535
         self.streams_max = 100
         self.paused = False
         self.closed = False
+        #: Whether it ended because the peer does not keep to HTTP/2.
+        self.broken = False
         self.last_stream = 0
         self._client_side = client_side
         preface = b"" if client_side else frames.PREFACE
-        self._reader = Reader(self, limits.header_bytes_max, preface, limits.frames_a_turn)
+        self._reader = Reader(self, limits.block_bytes_max, preface, limits.frames_a_turn)
         self._unread = 0
         self._out: list[bytes] = []
         self._out_bytes = 0
@@ -68,6 +70,10 @@ class Connection(asyncio.Protocol, Generic[Kind]):
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         """A header block: a request, a response's beginning, or trailers."""
+        raise NotImplementedError
+
+    def headers_too_long(self, stream_id: int, *, ended: bool) -> None:
+        """A header block of more than is taken: its fields are gone, the connection goes on."""
         raise NotImplementedError
 
     def reset_received(self, stream: Kind, code: int) -> None:
@@ -145,7 +151,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
         """Say goodbye, and close when the peer has read what was written, which it may not take for ever to do."""
         if self.closed:
             return
-        self.closed = True
+        self.closed, self.broken = True, code != ErrorCodes.NO_ERROR
         self.write(frames.goaway(self.last_stream, code))
         self._flush()
         self._giving_up = self.loop.call_later(self.limits.closing_seconds, self.transport.abort)
@@ -276,7 +282,12 @@ class Connection(asyncio.Protocol, Generic[Kind]):
 
     def header_block(self, stream_id: int, block: bytes, *, ended: bool) -> None:
         """Unpacked, whoever it is for: the tables change with every block."""
-        self.headers_received(stream_id, self.decoder.fields(block), ended=ended)
+        try:
+            fields = self.decoder.fields(block)
+        except TooLong:
+            self.headers_too_long(stream_id, ended=ended)
+        else:
+            self.headers_received(stream_id, fields, ended=ended)
 
     def window_update(self, stream_id: int, size: int) -> None:
         """Room to send."""

@@ -78,11 +78,17 @@ def metadata_of(fields: Headers) -> MultiDict[Any]:
     return found
 
 
+class TooLong(Exception):
+    """A block has more than is taken of one; the tables are right all the same, and the next block can be read."""
+
+
 class Decoder(HpackDecoder):
     """Decodes the header blocks of one connection, in their order."""
 
-    def __init__(self, header_bytes_max: int) -> None:
-        super().__init__(header_bytes_max)
+    def __init__(self, header_bytes_max: int, block_bytes_max: int) -> None:
+        """Of one block, unpacked; what is more is `TooLong`, and what is more than the latter no header block."""
+        super().__init__(block_bytes_max)
+        self._header_bytes_max = header_bytes_max
         self._blocks: dict[bytes, Headers] = {}
         # What the last blocks began with, as far as it was the same: a caller's calls differ at their ends only.
         self._last: tuple[bytes, list[int]] = (b"", [])
@@ -92,7 +98,8 @@ class Decoder(HpackDecoder):
         """The fields of a block; the list is shared, and not to be changed.
 
         Raises:
-            HPACKError: it is no header block, or one that is too large.
+            TooLong: it is of more than is taken.
+            HPACKError: it is no header block, or one that unpacks to far more than that.
         """
         known = self._blocks.get(data)
         if known is not None:
@@ -166,6 +173,8 @@ class Decoder(HpackDecoder):
             if size > self.max_header_list_size:
                 raise OversizedHeaderListError("the headers are too long")
         self._assert_valid_table_size()
+        if size > self._header_bytes_max:
+            raise TooLong
         return found, ends if stays else []
 
 

@@ -25,6 +25,9 @@ class Limits:
     streams_max: int = 128
     #: The headers of a call, unpacked; a token has at most 4 KiB.
     header_bytes_max: int = 16 * 1024
+    #: The same as it comes; between the two it is that call alone which is refused, beyond it everybody's on the
+    #: connection. Envoy lets 60 KiB through (`max_request_headers_kb`), of many callers on one connection.
+    block_bytes_max: int = 64 * 1024
     #: Calls that a peer may start and break off on one connection: so many at once, and so many each second
     #: (CVE-2023-44487). Envoy carries the calls of many on one connection, so this is not small.
     resets_burst: int = 1000

@@ -34,10 +34,10 @@ class Reader:
     `left` is how many frames it may tell of before somebody sets it again; what is behind them stays here.
     """
 
-    def __init__(self, to: Receives, header_bytes_max: int, preface: bytes, frames_a_turn: int) -> None:
+    def __init__(self, to: Receives, block_bytes_max: int, preface: bytes, frames_a_turn: int) -> None:
         """*preface* is what has to come first: of a client RFC 9113's, section 3.4; of a server nothing."""
         self._to = to
-        self._header_bytes_max = header_bytes_max
+        self._block_bytes_max = block_bytes_max
         self._preface = preface
         self._rest = b""
         self._greeted = False
@@ -114,7 +114,7 @@ class Reader:
         _, first, block = self._block
         block += payload
         # An empty one lengthens nothing: it may come only as the last (CVE-2024-27316 and its kin).
-        if len(block) > self._header_bytes_max or not (payload or flags & frames.END_HEADERS):
+        if len(block) > self._block_bytes_max or not (payload or flags & frames.END_HEADERS):
             raise Malformed(ErrorCodes.ENHANCE_YOUR_CALM, "the headers are too long")
         if flags & frames.END_HEADERS:
             self._block = None

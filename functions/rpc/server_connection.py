@@ -12,7 +12,7 @@ from h2.errors import ErrorCodes
 from functions.rpc import frames
 from functions.rpc.connection import Connection
 from functions.rpc.frames import Malformed
-from functions.rpc.headers import REQUEST, TRAILERS, Headers, sound
+from functions.rpc.headers import REQUEST, STATUS_200, TRAILERS, Headers, block, sound
 
 if TYPE_CHECKING:
     from functions.rpc.server import Server
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # How long a peer may take to say that it has seen our first GOAWAY.
 _SEEN_SECONDS = 1.0
+_TOO_LONG = STATUS_200 + block(
+    (b"content-type", b"application/grpc"), (b"grpc-status", b"8"), (b"grpc-message", b"The metadata is too long.")
+)
 
 
 class ServerConnection(Connection["ServerStream"]):
@@ -51,13 +54,9 @@ class ServerConnection(Connection["ServerStream"]):
                 stream.data_received(b"", ended=True)
         elif stream_id > self.last_stream:
             self._called(stream_id, fields, ended=ended)
-        else:
-            # They may have been under way to a call that was refused; again and again they are not.
-            self._count_reset()
 
     def _break_off(self, stream_id: int) -> None:
         """A stream of its own does not keep to HTTP/2: it is over, the connection is not (RFC 9113, section 8.1.1)."""
-        self._count_reset()
         self.write(frames.reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
 
     def _called(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
@@ -75,6 +74,15 @@ class ServerConnection(Connection["ServerStream"]):
         if stream is not None and (ended or stream.handler.cardinality.client_streaming):
             stream.messages.ended = ended
             self.start(stream)
+
+    def headers_too_long(self, stream_id: int, *, ended: bool) -> None:
+        """Refuse that call, and no other: many callers may share this connection."""
+        if stream_id in self.streams or stream_id <= self.last_stream or not stream_id % 2:
+            self.headers_received(stream_id, [], ended=False)
+            return
+        self.last_stream = stream_id
+        answer = self.headers(stream_id, _TOO_LONG, end=True)
+        self.write(answer if ended else answer + frames.reset(stream_id, ErrorCodes.NO_ERROR))
 
     def start(self, stream: ServerStream) -> None:
         """Let the handler run."""

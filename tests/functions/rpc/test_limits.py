@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from functions import identity
 from functions.rpc import frames
+from functions.rpc.headers import block
 from functions.rpc.limits import Limits
 from functions.rpc.server import Server
 from functions.rpc.server_connection import ServerConnection
@@ -125,7 +126,7 @@ async def test_more_calls_than_are_taken_at_once_are_refused_unprocessed(serve_e
     assert (refused.stream, int.from_bytes(refused.payload)) == (5, ErrorCodes.REFUSED_STREAM)
 
 
-@pytest.mark.parametrize("parts", [[b"x" * 9000] * 4, [b""] * 3], ids=["long", "empty"])
+@pytest.mark.parametrize("parts", [[b"x" * 16_000] * 5, [b""] * 3], ids=["long", "empty"])
 async def test_headers_without_end_end_the_connection(serve_echo: ServeEcho, parts: list[bytes]) -> None:
     """CONTINUATION flood (CVE-2024-27316)."""
     served = await serve_echo()
@@ -135,6 +136,21 @@ async def test_headers_without_end_end_the_connection(serve_echo: ServeEcho, par
             peer.send(frames.frame(frames.CONTINUATION, 0, 1, part))
 
         assert await goaway(peer) is ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_headers_that_are_too_long_end_their_own_call_only(serve_echo: ServeEcho) -> None:
+    """Envoy lets 32 KiB through, on a connection that it shares among its callers."""
+    served = await serve_echo()
+    async with raw(served.port) as peer:
+        for number in (1, 3):
+            long = block((b":path", b"/test.Echo/Once"), (b"x", b"y" * 12_000), (b"z", b"y" * 20_000))
+            peer.send(frames.frame(frames.HEADERS, 0, number, long[:16_000]))
+            peer.send(frames.frame(frames.CONTINUATION, 0, number, long[16_000:32_000]))
+            peer.send(frames.frame(frames.CONTINUATION, frames.END_HEADERS, number, long[32_000:]))
+            refused = await peer.headers(number)
+            assert (refused["grpc-status"], refused["grpc-message"]) == ("8", "The metadata is too long.")
+
+        assert (await once(peer, 5))["grpc-status"] == "0"
 
 
 async def test_metadata_that_decides_something_comes_once(serve_echo: ServeEcho) -> None:
