@@ -8,7 +8,7 @@ own server and client (docs/decisions/0030-grpclib-on-connections-of-our-own.md)
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
@@ -19,6 +19,7 @@ from functions.rpc import frames, settings
 from functions.rpc.frames import Malformed
 from functions.rpc.headers import Decoder, Headers, TooLong
 from functions.rpc.limits import Limits
+from functions.rpc.link import Link
 from functions.rpc.reader import Reader
 
 if TYPE_CHECKING:
@@ -27,10 +28,6 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind", bound="Stream")
 # HPACK's tables when nobody says anything (RFC 9113, section 6.5.2).
 _TABLE_BYTES = 4096
-# Above this the transport says that it is full; it says so again when a quarter is left.
-_WRITE_BUFFER_BYTES = 256 * 1024
-# So much is put together in one turn, or the transport would learn too late that it is full.
-_TOGETHER_BYTES = 64 * 1024
 # How long the kinds of frames are that have one length only (sections 6.3, 6.4, 6.7 and 6.9).
 _LENGTHS = {frames.PRIORITY: 5, frames.RST_STREAM: 4, frames.PING: 8, frames.WINDOW_UPDATE: 4}
 # Those that are about the connection, and no stream.
@@ -38,17 +35,16 @@ _OF_NO_STREAM = frozenset({frames.SETTINGS, frames.PING, frames.GOAWAY})
 _PING = b"wake-rpc"
 
 
-class Connection(asyncio.Protocol, Generic[Kind]):
+class Connection(Link, Generic[Kind]):
     """What both sides share. A subclass says what a header block and an end mean."""
 
     def __init__(self, limits: Limits, *, client_side: bool) -> None:
-        self.limits = limits
+        super().__init__(limits)
         self.streams: dict[int, Kind] = {}
         self.decoder = Decoder(limits.header_bytes_max, limits.block_bytes_max)
         self.send_window = 65_535
         self.stream_send_window = 65_535
         self.streams_max = 100
-        self.paused = False
         self.closed = False
         #: Whether it ended because the peer does not keep to HTTP/2.
         self.broken = False
@@ -57,14 +53,10 @@ class Connection(asyncio.Protocol, Generic[Kind]):
         preface = b"" if client_side else frames.PREFACE
         self._reader = Reader(self, limits.block_bytes_max, preface, limits.frames_a_turn)
         self._unread = 0
-        self._out: list[bytes] = []
-        self._out_bytes = 0
         #: Those that wait for room to send.
         self.waiting: set[Kind] = set()
         # A change of our table's size, which the next header block has to begin with (RFC 7541, section 4.2).
         self._resized = b""
-        self._giving_up: asyncio.TimerHandle | None = None
-        self.loop = asyncio.get_running_loop()
 
     # What a subclass adds.
 
@@ -94,8 +86,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Say hello: settings, and a window for the connection that is larger than HTTP/2's default."""
-        self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=_WRITE_BUFFER_BYTES)
+        super().connection_made(transport)
         hello = frames.PREFACE if self._client_side else b""
         window = frames.window_update(0, self.limits.connection_window - self.send_window)
         self.write(hello + settings.announced(self._announced()) + window)
@@ -130,32 +121,25 @@ class Connection(asyncio.Protocol, Generic[Kind]):
             self.transport.resume_reading()
             self.data_received(b"")
 
-    def pause_writing(self) -> None:
-        """Whoever sends waits: the peer does not read."""
-        self.paused = True
-
     def resume_writing(self) -> None:
         """Go on."""
-        self.paused = False
+        super().resume_writing()
         self._wake_senders()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Everything on it ends."""
-        if self._giving_up is not None:
-            self._giving_up.cancel()
+        super().connection_lost(exc)
         if not self.closed:
             self.closed = True
             self.ended("the connection was lost" if exc is None else f"the connection was lost: {exc}")
 
     def close(self, code: int = ErrorCodes.NO_ERROR, reason: str = "the connection was closed") -> None:
-        """Say goodbye, and close when the peer has read what was written, which it may not take for ever to do."""
+        """Say goodbye and hang up."""
         if self.closed:
             return
         self.closed, self.broken = True, code != ErrorCodes.NO_ERROR
         self.write(frames.goaway(self.last_stream, code))
-        self._flush()
-        self._giving_up = self.loop.call_later(self.limits.closing_seconds, self.transport.abort)
-        self.transport.close()
+        self.hang_up()
         self.ended(reason)
 
     def headers(self, stream_id: int, block: bytes, *, end: bool = False) -> bytes:
@@ -176,27 +160,6 @@ class Connection(asyncio.Protocol, Generic[Kind]):
     def ping(self) -> None:
         """Ask for a sign of life: `ping_answered` follows."""
         self.write(frames.frame(frames.PING, 0, 0, _PING))
-
-    def write(self, data: bytes) -> None:
-        """Send this at the end of the loop's turn, with all that others send in it.
-
-        Waking the peer costs more than making an answer: with many calls in flight most share one wake-up.
-        """
-        if not self._out:
-            self.loop.call_soon(self._flush)
-        self._out.append(data)
-        self._out_bytes += len(data)
-        if self._out_bytes > _TOGETHER_BYTES:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._out and not self.transport.is_closing():
-            self.transport.write(b"".join(self._out))
-            if self.paused and self.transport.get_write_buffer_size() > self.limits.unsent_bytes_max:
-                # Messages wait for the transport; what is here are answers to somebody who only asks.
-                self.transport.abort()
-        self._out.clear()
-        self._out_bytes = 0
 
     # What the reader tells.
 
