@@ -19,10 +19,10 @@ def begin(scope: Scope) -> Call:
     """The call of a request: under the id that it came with, if that is sane, else a new one."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     sent = headers.get(b"x-request-id", b"")
-    request_id = sent.decode() if REQUEST_ID.match(sent) else new_id()
+    request_id = sent.decode() if REQUEST_ID.fullmatch(sent) else new_id()
     trace = headers.get(b"traceparent", b"")
     call = Call(
-        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if TRACEPARENT.match(trace) else None),
+        cause=Cause(correlation_id=request_id, traceparent=trace.decode() if TRACEPARENT.fullmatch(trace) else None),
         log={"request_id": request_id},
     )
     correlation.begin(call)

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from functions.identity import Identity
 
 # An id that a caller may give a request; and a trace's (W3C Trace Context, section 3.2).
-REQUEST_ID = re.compile(rb"^[A-Za-z0-9._-]{1,64}$")
-TRACEPARENT = re.compile(rb"^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+TRACEPARENT = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 @dataclass(frozen=True)

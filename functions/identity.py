@@ -101,7 +101,7 @@ def _verified(token: str, settings: TokenSettings) -> tuple[Identity, float]:
         if decoded.header.get("typ") != TYPE:
             raise Unauthenticated
         claims.validate(decoded.claims)
-    except (JoseError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise Unauthenticated from error
     username, role = decoded.claims["sub"], decoded.claims.get("role", "customer")
     if not isinstance(username, str) or role not in {"customer", "admin"}:

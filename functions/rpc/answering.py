@@ -24,19 +24,32 @@ from functions.rpc.server_stream import ServerStream
 from functions.rpc.service import Service
 
 _log = logging.getLogger("functions")
-_TIMEOUT = re.compile(rb"^(\d{1,8})([HMSmun])$")
+_TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+# What is more cannot be said on in seconds (at most eight digits); it is three years.
+_SECONDS_MAX = 99_999_999.0
 # Sent twice, one of them would win here and perhaps the other elsewhere.
-_ONLY_ONCE = frozenset({b":method", b":path", b"authorization", b"grpc-timeout", b"grpc-encoding"})
+_ONLY_ONCE = frozenset(
+    {
+        b":method",
+        b":scheme",
+        b":path",
+        b":authority",
+        b"authorization",
+        b"content-type",
+        b"grpc-timeout",
+        b"grpc-encoding",
+    }
+)
 
 
 def begin(found: dict[bytes, bytes]) -> Call:
     """The call of a request: under the id that it came with, if that is sane, else a new one."""
     sent = found.get(b"x-request-id", b"")
-    request_id = sent.decode() if REQUEST_ID.match(sent) else new_id()
+    request_id = sent.decode() if REQUEST_ID.fullmatch(sent) else new_id()
     trace = found.get(b"traceparent")
     return Call(
-        Cause(request_id, None, trace.decode() if trace is not None and TRACEPARENT.match(trace) else None),
+        Cause(request_id, None, trace.decode() if trace is not None and TRACEPARENT.fullmatch(trace) else None),
         log={"request_id": request_id, "method": found.get(b":path", b"").decode("latin-1")},
     )
 
@@ -45,7 +58,8 @@ def admit(call: Call, fields: Headers, found: dict[bytes, bytes], tokens: TokenS
     """Let the call in, or not; answers how its messages are packed, as zlib knows it. Without *tokens* all are let in.
 
     Raises:
-        GRPCError: UNIMPLEMENTED for an encoding that is not known, INTERNAL for a deadline that is none.
+        GRPCError: UNIMPLEMENTED for an encoding that is not known, INTERNAL for a deadline that is none,
+            DEADLINE_EXCEEDED for one that is over.
         Refusal: nobody's call, or a header that came twice.
     """
     if len(found) != len(fields):
@@ -72,10 +86,12 @@ def _require_once(fields: Headers) -> None:
 
 
 def _seconds(timeout: bytes) -> float:
-    match = _TIMEOUT.match(timeout)
+    match = _TIMEOUT.fullmatch(timeout)
     if match is None:
         raise GRPCError(Status.INTERNAL, "grpc-timeout is no time.")
-    return int(match[1]) * _UNITS[match[2]]
+    if not int(match[1]):
+        raise GRPCError(Status.DEADLINE_EXCEEDED, "There was no time for it.")
+    return min(_SECONDS_MAX, int(match[1]) * _UNITS[match[2]])
 
 
 async def run(app: Service, stream: ServerStream) -> None:

@@ -46,7 +46,7 @@ class ClientConnection(Connection["ClientStream"]):
     def open(self, stream: ClientStream) -> None:
         """Give the stream its number."""
         self.last_stream = self.last_stream + 2 if self.last_stream else 1
-        stream.attach(self, self.last_stream)
+        stream.attach(self, self.last_stream, self.limits.message_bytes_max)
         if self.last_stream >= frames.LAST_STREAM - 2:
             self.leaving = True
 
@@ -55,6 +55,19 @@ class ClientConnection(Connection["ClientStream"]):
         stream = self.streams.get(stream_id)
         if stream is not None:
             stream.headers_received(fields, ended=ended)
+        else:
+            self.require_begun(stream_id)
+
+    def headers_too_long(self, stream_id: int, *, ended: bool) -> None:  # noqa: ARG002 - it is over either way.
+        """Nobody can say how that call went."""
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            stream.refuse(GRPCError(Status.RESOURCE_EXHAUSTED, "The metadata of the answer is too long."))
+
+    def settings_changed(self, changed: dict[int, int]) -> None:
+        """Perhaps it takes more calls than before."""
+        super().settings_changed(changed)
+        self._changed(self)
 
     def reset_received(self, stream: ClientStream, code: int) -> None:
         """The server broke it off; REFUSED_STREAM promises that nothing was done (RFC 9113, section 8.7)."""

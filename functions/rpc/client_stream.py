@@ -17,7 +17,7 @@ from multidict import MultiDict
 
 from functions.rpc import frames, replies
 from functions.rpc.client_connection import ClientConnection
-from functions.rpc.headers import Headers, literal, metadata_of
+from functions.rpc.headers import ANSWER, TRAILERS, Headers, literal, metadata_of, sound
 from functions.rpc.messages import Budget
 from functions.rpc.stream import Stream, message_bytes
 
@@ -170,7 +170,7 @@ class ClientStream(Stream):
             elif self._error is not None:
                 await self._again()
             elif streaming or self._answered:
-                return None
+                return self.next_message()
             else:
                 raise GRPCError(Status.INTERNAL, "The answer came without its message.")
 
@@ -195,10 +195,13 @@ class ClientStream(Stream):
     async def _again(self) -> None:
         """Send the call once more if the server did not look at it, and all of it is still here.
 
+        One that began to answer did look at it, whatever it promises.
+
         Raises:
             GRPCError: not so.
         """
-        if not (self._unprocessed and not self._cardinality.client_streaming and self._tries < _TRIES_MAX):
+        unseen = self._unprocessed and self._head is None
+        if not (unseen and not self._cardinality.client_streaming and self._tries < _TRIES_MAX):
             assert self._error is not None  # noqa: S101 - an end without one has a head, and nothing to wait for.
             raise self._error
         self._tries += 1
@@ -221,10 +224,13 @@ class ClientStream(Stream):
 
     def headers_received(self, fields: Headers, *, ended: bool) -> None:
         """The head of the answer, or its status, or both in one."""
-        if ended:
+        names = ANSWER if self._head is None else TRAILERS
+        if not sound(fields, names) or (self._head is not None and not ended):
+            self.refuse(GRPCError(Status.INTERNAL, "The answer is not what HTTP/2 lets it be."))
+        elif ended:
             self._trailers = fields
             self._finish(replies.failure(fields))
-        elif self._head is None and not fields[0][1].startswith(b"1"):
+        elif not fields[0][1].startswith(b"1"):
             # What begins with a one is no answer yet (RFC 9110, section 15.2).
             self._head = fields
             try:
@@ -235,6 +241,9 @@ class ClientStream(Stream):
 
     def data_received(self, data: bytes, *, ended: bool) -> None:
         """Part of a message; an end of the stream here has no status behind it."""
+        if self._head is None:
+            self.refuse(GRPCError(Status.INTERNAL, "The answer came without its head."))
+            return
         super().data_received(data, ended=False)
         if ended:
             self.fail(GRPCError(Status.INTERNAL, "The answer ended without a status."), unprocessed=False)

@@ -5,6 +5,8 @@ What a peer sends is decoded by hpack's tables in a shorter loop; a block that c
 
 from __future__ import annotations
 
+import binascii
+import re
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -42,16 +44,51 @@ STATUS_200 = b"\x88"
 POST_HTTP = b"\x83\x86"
 
 
+# Names that mean nothing in HTTP/2 (RFC 9113, section 8.2.2), and what any other is made of (section 8.2.1).
+_NAME = (
+    rb"(?:\n(?!(?:connection|keep-alive|proxy-connection|transfer-encoding|upgrade)(?:\n|\Z))[a-z0-9!#$%&'*+.^_`|~-]+)*"
+)
+# Every name of a block, each behind a new line: those with a colon come first, and are known (section 8.3).
+REQUEST = re.compile(rb"(?:\n:(?:method|scheme|path|authority))+" + _NAME)
+ANSWER = re.compile(rb"\n:status" + _NAME)
+TRAILERS = re.compile(_NAME)
+
+
+def sound(fields: Headers, names: re.Pattern[bytes]) -> bool:
+    """Whether a block is what HTTP/2 lets it be, with names such as these: no proxy reads it as something else."""
+    named = b"".join([b"\n" + name for name, _ in fields])
+    values = b"\n".join([value for _, value in fields])
+    return (
+        names.fullmatch(named) is not None
+        and named.count(b"\n") == len(fields)
+        and values.count(b"\n") == max(0, len(fields) - 1)
+        and b"\r" not in values
+        and b"\0" not in values
+    )
+
+
 def metadata_of(fields: Headers) -> MultiDict[Any]:
-    """The fields that belong to the application, as grpclib shows them."""
-    return MultiDict(decode_metadata([(name.decode("latin-1"), value.decode("latin-1")) for name, value in fields]))
+    """The fields that belong to the application, as grpclib shows them; not those that should be base64 and are not."""
+    found: MultiDict[Any] = MultiDict()
+    for name, value in fields:
+        try:
+            found.extend(decode_metadata([(name.decode("latin-1"), value.decode("latin-1"))]))
+        except (binascii.Error, UnicodeEncodeError):
+            continue
+    return found
+
+
+class TooLong(Exception):
+    """A block has more than is taken of one; the tables are right all the same, and the next block can be read."""
 
 
 class Decoder(HpackDecoder):
     """Decodes the header blocks of one connection, in their order."""
 
-    def __init__(self, header_bytes_max: int) -> None:
-        super().__init__(header_bytes_max)
+    def __init__(self, header_bytes_max: int, block_bytes_max: int) -> None:
+        """Of one block, unpacked; what is more is `TooLong`, and what is more than the latter no header block."""
+        super().__init__(block_bytes_max)
+        self._header_bytes_max = header_bytes_max
         self._blocks: dict[bytes, Headers] = {}
         # What the last blocks began with, as far as it was the same: a caller's calls differ at their ends only.
         self._last: tuple[bytes, list[int]] = (b"", [])
@@ -61,7 +98,8 @@ class Decoder(HpackDecoder):
         """The fields of a block; the list is shared, and not to be changed.
 
         Raises:
-            HPACKError: it is no header block, or one that is too large.
+            TooLong: it is of more than is taken.
+            HPACKError: it is no header block, or one that unpacks to far more than that.
         """
         known = self._blocks.get(data)
         if known is not None:
@@ -102,18 +140,20 @@ class Decoder(HpackDecoder):
         """
         table, ends, stays = self.header_table, list[int](), True
         size = sum(len(name) + len(value) + 32 for name, value in found)
-        end = len(data)
+        end, resized = len(data), 0
         while at < end:
             first = data[at]
             if first & 0x80:
                 index, at = _integer(data, at, 7)
                 field = table.get_by_index(index)
             elif first & 0x60 == 0x20:
-                if found:
-                    raise HPACKError("a change of the table's size behind a field")
+                resized += 1
+                # Down, and up again (RFC 7541, section 4.2); more would be work for nothing.
+                if found or resized > 2:
+                    raise HPACKError("a change of the table's size behind a field, or one too many")
                 stays = False
                 self._forget()
-                at += self._update_encoding_context(data[at:])
+                at += self._update_encoding_context(data[at : at + 8])
                 continue
             else:
                 index, at = _integer(data, at, 6 if first & 0x40 else 4)
@@ -133,6 +173,8 @@ class Decoder(HpackDecoder):
             if size > self.max_header_list_size:
                 raise OversizedHeaderListError("the headers are too long")
         self._assert_valid_table_size()
+        if size > self._header_bytes_max:
+            raise TooLong
         return found, ends if stays else []
 
 

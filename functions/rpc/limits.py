@@ -13,22 +13,32 @@ class Limits:
 
     #: A message, also after it was inflated. gRPC's own default; a longer one is refused before it is buffered.
     message_bytes_max: int = 4 * MEBIBYTE
+    #: The same for what is open to all (health, reflection), which only has names in it.
+    public_message_bytes_max: int = 4096
     #: Of a stream that nobody reads this much is taken before its sender has to wait (HTTP/2's own default).
     stream_window: int = 65_535
     #: Of a connection as a whole; given back as it arrives, since each stream is bounded by its own.
     connection_window: int = MEBIBYTE
-    #: Messages longer than a stream's window, of all connections together, while they arrive: a pod has 256 MiB.
+    #: Messages that arrive, or that nobody has read yet, of all connections together: a pod has 256 MiB.
     arriving_bytes_max: int = 32 * MEBIBYTE
     #: Calls that run at once on one connection; one more is refused unprocessed (REFUSED_STREAM).
     streams_max: int = 128
     #: The headers of a call, unpacked; a token has at most 4 KiB.
     header_bytes_max: int = 16 * 1024
+    #: The same as it comes; between the two it is that call alone which is refused, beyond it everybody's on the
+    #: connection. Envoy lets 60 KiB through (`max_request_headers_kb`), of many callers on one connection.
+    block_bytes_max: int = 64 * 1024
     #: Calls that a peer may start and break off on one connection: so many at once, and so many each second
     #: (CVE-2023-44487). Envoy carries the calls of many on one connection, so this is not small.
     resets_burst: int = 1000
     resets_per_second: int = 100
-    #: Answers to PING and SETTINGS that wait for a peer which does not read.
-    replies_waiting_max: int = 1000
+    #: Frames of one connection that are handled before others have their turn: some milliseconds, whatever they are.
+    frames_a_turn: int = 256
+    #: What waits for a peer that does not read, beyond the messages that wait for it: answers to PING and SETTINGS, and
+    #: heads of calls that were refused. Whoever goes on asking then is cut off.
+    unsent_bytes_max: int = MEBIBYTE
+    #: For a peer to read what was written when its connection is closed.
+    closing_seconds: float = 10.0
     #: For a unary call whose caller named no deadline; a stream may stay.
     unary_seconds: float = 60.0
     #: After this a connection without calls is closed. Longer than Envoy keeps one (3 s, knative/runtime/ingress.py),

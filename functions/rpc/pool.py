@@ -115,12 +115,16 @@ class Pool:
                 # The name does not lead there any more.
                 connection.leave()
         except OSError:
-            place.failures += 1
-            pause = min(self._limits.pause_seconds_max, 0.05 * 2**place.failures)
-            place.not_before = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret.
-            self._resolve_after = 0.0
+            self._pause(place)
         finally:
             place.connecting = None
+
+    def _pause(self, place: Place) -> None:
+        """Whoever is there is not tried again at once."""
+        place.failures += 1
+        pause = min(self._limits.pause_seconds_max, 0.05 * 2**place.failures)
+        place.not_before = time.monotonic() + pause * random.uniform(0.5, 1.0)  # noqa: S311 - no secret.
+        self._resolve_after = 0.0
 
     def _on_change(self, connection: ClientConnection) -> None:
         self._changed.set()
@@ -129,6 +133,8 @@ class Pool:
             for place in self._places.values():
                 if place.connection is connection:
                     place.connection = None
+                    if connection.broken:
+                        self._pause(place)
                     # It may have been taken away, and others may have come.
                     self._resolve_after = 0.0
 

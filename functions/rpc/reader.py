@@ -24,19 +24,24 @@ class Receives(Protocol):
     def window_update(self, stream_id: int, size: int) -> None:
         """WINDOW_UPDATE."""
 
-    def rarer_frame(self, kind: int, stream_id: int, whole: bytes) -> None:
-        """Any other, with its header."""
+    def rarer_frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        """Any other, also a WINDOW_UPDATE of the wrong length."""
 
 
 class Reader:
-    """What has come on one connection and is no whole frame yet."""
+    """What has come on one connection and is no whole frame yet.
 
-    def __init__(self, to: Receives, header_bytes_max: int, preface: bytes) -> None:
+    `left` is how many frames it may tell of before somebody sets it again; what is behind them stays here.
+    """
+
+    def __init__(self, to: Receives, block_bytes_max: int, preface: bytes, frames_a_turn: int) -> None:
         """*preface* is what has to come first: of a client RFC 9113's, section 3.4; of a server nothing."""
         self._to = to
-        self._header_bytes_max = header_bytes_max
+        self._block_bytes_max = block_bytes_max
         self._preface = preface
         self._rest = b""
+        self._greeted = False
+        self.left = frames_a_turn
         # A header block whose CONTINUATION has not come: its stream, its flags, its beginning.
         self._block: tuple[int, int, bytearray] | None = None
 
@@ -55,12 +60,16 @@ class Reader:
                 self._rest = data
                 return
             data, self._preface = data[len(self._preface) :], b""
+        if not self._greeted and len(data) >= frames.HEADER_BYTES:
+            self._greeted = True
+            if data[3] != frames.SETTINGS or data[4] & frames.ACK:
+                raise Malformed(ErrorCodes.PROTOCOL_ERROR, "this does not begin with settings")
         self._rest = data[self._split(data) :]
 
     def _split(self, data: bytes) -> int:
         """Every whole frame; answers how much of *data* they are."""
         at, end, to = 0, len(data), self._to
-        while end - at >= frames.HEADER_BYTES and not to.closed:
+        while end - at >= frames.HEADER_BYTES and self.left > 0 and not to.closed:
             length = int.from_bytes(data[at : at + 3])
             if length > frames.PAYLOAD_BYTES_MAX:
                 raise Malformed(ErrorCodes.FRAME_SIZE_ERROR, "a frame is too long")
@@ -68,6 +77,7 @@ class Reader:
             stop = start + length
             if stop > end:
                 break
+            self.left -= 1
             kind, flags = data[at + 3], data[at + 4]
             stream_id = int.from_bytes(data[at + 5 : start]) & frames.LAST_STREAM
             if self._block is not None and kind != frames.CONTINUATION:
@@ -84,7 +94,7 @@ class Reader:
             elif kind == frames.CONTINUATION:
                 self._continued(stream_id, flags, data[start:stop])
             else:
-                to.rarer_frame(kind, stream_id, data[at:stop])
+                to.rarer_frame(kind, flags, stream_id, data[start:stop])
             at = stop
         return at
 
@@ -104,7 +114,7 @@ class Reader:
         _, first, block = self._block
         block += payload
         # An empty one lengthens nothing: it may come only as the last (CVE-2024-27316 and its kin).
-        if len(block) > self._header_bytes_max or not (payload or flags & frames.END_HEADERS):
+        if len(block) > self._block_bytes_max or not (payload or flags & frames.END_HEADERS):
             raise Malformed(ErrorCodes.ENHANCE_YOUR_CALM, "the headers are too long")
         if flags & frames.END_HEADERS:
             self._block = None

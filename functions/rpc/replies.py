@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import binascii
+from typing import Any
+
+from google.protobuf.message import DecodeError
 from grpclib.client import _H2_TO_GRPC_STATUS_MAP as OF_HTTP
 from grpclib.const import Status
 from grpclib.encoding.proto import ProtoStatusDetailsCodec
@@ -47,6 +51,14 @@ def failure(trailers: Headers) -> GRPCError | None:
     except ValueError:
         status = Status.UNKNOWN
     message = decode_grpc_message(found.get(b"grpc-message", b"").decode("latin-1"))
-    packed = found.get(b"grpc-status-details-bin")
-    details = None if packed is None else _DETAILS.decode(status, message, decode_bin_value(packed))
-    return GRPCError(status, message, details)
+    return GRPCError(status, message, _details(found.get(b"grpc-status-details-bin"), status, message))
+
+
+def _details(packed: bytes | None, status: Status, message: str) -> Any:
+    """What a program can read of it; nothing where that is not what it says it is."""
+    if packed is None:
+        return None
+    try:
+        return _DETAILS.decode(status, message, decode_bin_value(packed))
+    except (binascii.Error, DecodeError):
+        return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import socket
 from http import HTTPStatus
 from types import TracebackType
@@ -23,6 +24,7 @@ from functions.rpc.server_connection import ServerConnection
 from functions.rpc.server_stream import GOING_AWAY, ServerStream
 from functions.rpc.service import Service
 
+_log = logging.getLogger("functions")
 _CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
 _BACKLOG = 4096
 
@@ -64,23 +66,33 @@ class Server:
         # Probes come every second, and are nobody's first call.
         logged = not public or handler is _NO_METHOD
         stream = ServerStream(handler, fields, answering.begin(found), self._budget, logged=logged)
-        stream.attach(connection, stream_id)
+        limits = self.limits
+        stream.attach(connection, stream_id, limits.public_message_bytes_max if public else limits.message_bytes_max)
         connection.running.add(stream)
-        if handler is _NO_METHOD:
-            stream.stop(_NOT_HERE)
+        refusal = self._refusal(stream, fields, found, public=public)
+        if refusal is not None:
+            stream.stop(refusal)
             return None
-        try:
-            stream.messages.wbits = answering.admit(
-                stream.call, fields, found, None if public else self._token_settings()
-            )
-        except Refusal as refusal:
-            stream.stop(statuses.of_refusal(refusal))
-            return None
-        except GRPCError as error:
-            stream.stop(error)
-            return None
-        stream.limit(self.limits.unary_seconds)
+        stream.limit(limits.unary_seconds)
         return stream
+
+    def _refusal(
+        self, stream: ServerStream, fields: Headers, found: dict[bytes, bytes], *, public: bool
+    ) -> GRPCError | None:
+        """Why a call is not let in."""
+        if stream.handler is _NO_METHOD:
+            return _NOT_HERE
+        try:
+            tokens = None if public else self._token_settings()
+            stream.messages.wbits = answering.admit(stream.call, fields, found, tokens)
+        except Refusal as refusal:
+            return statuses.of_refusal(refusal)
+        except GRPCError as error:
+            return error
+        except Exception:  # noqa: BLE001 - a mistake of ours ends this call, not everybody's on the connection.
+            _log.exception("bug")
+            return statuses.bug()
+        return None
 
     def _token_settings(self) -> TokenSettings:
         if self._tokens is None:

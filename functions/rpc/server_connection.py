@@ -12,16 +12,17 @@ from h2.errors import ErrorCodes
 from functions.rpc import frames
 from functions.rpc.connection import Connection
 from functions.rpc.frames import Malformed
-from functions.rpc.headers import Headers
+from functions.rpc.headers import REQUEST, STATUS_200, TRAILERS, Headers, block, sound
 
 if TYPE_CHECKING:
     from functions.rpc.server import Server
     from functions.rpc.server_stream import ServerStream
 
-# Calls that run on one connection, from which on answers are sent together.
-_MANY = 16
 # How long a peer may take to say that it has seen our first GOAWAY.
 _SEEN_SECONDS = 1.0
+_TOO_LONG = STATUS_200 + block(
+    (b"content-type", b"application/grpc"), (b"grpc-status", b"8"), (b"grpc-message", b"The metadata is too long.")
+)
 
 
 class ServerConnection(Connection["ServerStream"]):
@@ -42,19 +43,28 @@ class ServerConnection(Connection["ServerStream"]):
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         """A new call, or trailers, which mean nothing in gRPC but that the caller has sent everything."""
-        stream = self.streams.get(stream_id)
-        if stream is not None:
-            stream.data_received(b"", ended=True)
-        elif stream_id > self.last_stream:
-            self._called(stream_id, fields, ended=ended)
-        elif not stream_id % 2:
-            raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a stream of the server's own")
-
-    def _called(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         if not stream_id % 2:
             raise Malformed(ErrorCodes.PROTOCOL_ERROR, "a stream of the server's own")
+        stream = self.streams.get(stream_id)
+        if stream is not None:
+            if not (ended and sound(fields, TRAILERS)):
+                self._break_off(stream_id)
+                stream.stop(GRPCError(Status.CANCELLED, "the caller's trailers were none"), gone=True)
+            else:
+                stream.data_received(b"", ended=True)
+        elif stream_id > self.last_stream:
+            self._called(stream_id, fields, ended=ended)
+
+    def _break_off(self, stream_id: int) -> None:
+        """A stream of its own does not keep to HTTP/2: it is over, the connection is not (RFC 9113, section 8.1.1)."""
+        self.write(frames.reset(stream_id, ErrorCodes.PROTOCOL_ERROR))
+
+    def _called(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         self.last_stream = stream_id
         if stream_id > self._last_taken:
+            return
+        if not sound(fields, REQUEST):
+            self._break_off(stream_id)
             return
         if len(self.running) >= self.limits.streams_max:
             self._count_reset()
@@ -65,6 +75,15 @@ class ServerConnection(Connection["ServerStream"]):
             stream.messages.ended = ended
             self.start(stream)
 
+    def headers_too_long(self, stream_id: int, *, ended: bool) -> None:
+        """Refuse that call, and no other: many callers may share this connection."""
+        if stream_id in self.streams or stream_id <= self.last_stream or not stream_id % 2:
+            self.headers_received(stream_id, [], ended=False)
+            return
+        self.last_stream = stream_id
+        answer = self.headers(stream_id, _TOO_LONG, end=True)
+        self.write(answer if ended else answer + frames.reset(stream_id, ErrorCodes.NO_ERROR))
+
     def start(self, stream: ServerStream) -> None:
         """Let the handler run."""
         self._server.start_call(stream)
@@ -73,10 +92,6 @@ class ServerConnection(Connection["ServerStream"]):
         """The caller needs no answer any more."""
         self._count_reset()
         stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)
-
-    def patience(self) -> int:
-        """While many calls run here, an answer waits for some of the others: each is one of many, and none is late."""
-        return len(self.running) // 4 if len(self.running) >= _MANY else 0
 
     def _count_reset(self) -> None:
         now, limits = self.loop.time(), self.limits

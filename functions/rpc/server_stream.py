@@ -122,6 +122,9 @@ class ServerStream(Stream):
 
     def data_received(self, data: bytes, *, ended: bool) -> None:
         """Part of a message; a unary call starts when its message is here."""
+        unary = not self.handler.cardinality.client_streaming
+        if unary and data and self.task is not None and not self.messages.ended:
+            raise GRPCError(Status.INVALID_ARGUMENT, "One message was to come, and came before.")
         super().data_received(data, ended=ended)
         if self.task is None and (ended or self.messages) and self.stopped is None:
             self.connection.start(self)

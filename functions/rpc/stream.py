@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 
 from functions.rpc import frames
@@ -31,12 +32,11 @@ class Stream:
         self._reader: asyncio.Future[None] | None = None
         self._sent = 0
 
-    def attach(self, connection: Connection[Any], stream_id: int) -> None:
+    def attach(self, connection: Connection[Any], stream_id: int, message_bytes_max: int) -> None:
         """Become this stream of this connection."""
         self.connection, self.id = connection, stream_id
         self.send_window = connection.stream_send_window
-        limits = connection.limits
-        self.messages = Messages(limits.message_bytes_max, limits.stream_window, self._budget)
+        self.messages = Messages(message_bytes_max, connection.limits.stream_window, self._budget)
         connection.streams[stream_id] = self
 
     def detach(self) -> None:
@@ -63,12 +63,13 @@ class Stream:
         if data:
             given = messages.feed(data)
             if given:
-                self._give_back(given)
+                self.give_back(given)
         messages.ended = ended
         if ended or messages:
             self.wake_reader()
 
-    def _give_back(self, size: int) -> None:
+    def give_back(self, size: int) -> None:
+        """Let the peer send as much again, a quarter of its window at a time."""
         self.credit += size
         if self.credit >= self.connection.limits.stream_window // 4 and not self.messages.ended:
             self.connection.write(frames.window_update(self.id, self.credit))
@@ -91,13 +92,15 @@ class Stream:
         """The next message that is here.
 
         Raises:
-            GRPCError: it cannot be unpacked.
+            GRPCError: it cannot be unpacked, or ended before its end.
         """
         if not self.messages:
+            if self.messages.cut_off:
+                raise GRPCError(Status.INTERNAL, "The last message is cut off.")
             return None
         message, given = self.messages.take()
         if given:
-            self._give_back(given)
+            self.give_back(given)
         return message
 
     # Sending.
@@ -155,10 +158,12 @@ class Stream:
             ConnectionError: the stream has ended meanwhile.
         """
         self._sender = self.connection.loop.create_future()
+        self.connection.waiting.add(self)
         try:
             await self._sender
         finally:
             self._sender = None
+            self.connection.waiting.discard(self)
         if self.id not in self.connection.streams:
             raise ConnectionError("the stream has ended")
 

@@ -43,13 +43,13 @@ async def insert(transaction: Transaction, username: str, email: str, password_h
 async def find(database: Database, username: str) -> User | None:
     """The user of this name, if there is one."""
     # What cannot be a name (it may hold bytes that no text in PostgreSQL can) is nobody's.
-    row = await database.fetchrow(_queries["get"], username) if _NAME.match(username) else None
+    row = await database.fetchrow(_queries["get"], username) if _NAME.fullmatch(username) else None
     return None if row is None else User.from_row(row)
 
 
 async def find_all(database: Database, usernames: Sequence[str]) -> dict[str, User]:
     """Those of these users that there are, by their names."""
-    names = [username for username in usernames if _NAME.match(username)]
+    names = [username for username in usernames if _NAME.fullmatch(username)]
     rows = await database.fetch(_queries["find_all"], names) if names else []
     return {user.username: user for user in map(User.from_row, rows)}
 
@@ -74,7 +74,7 @@ async def show(database: Database, cache: Cache, username: str, caller: Identity
         return None if user is None else user.kept()
 
     # Names are the owners' own, so that a stranger is refused before anything is read.
-    may = caller.may_see(username) and _NAME.match(username)
+    may = caller.may_see(username) and _NAME.fullmatch(username)
     found = await cache.read(kept.key("users", username), caller.may_see, load) if may else None
     if found is None:
         raise UnknownUser
@@ -83,7 +83,7 @@ async def show(database: Database, cache: Cache, username: str, caller: Identity
 
 async def lock(transaction: Transaction, username: str, caller: Identity) -> User:
     """As `get`; nobody else changes the user until the transaction ends."""
-    may = caller.may_see(username) and _NAME.match(username)
+    may = caller.may_see(username) and _NAME.fullmatch(username)
     row = await transaction.fetchrow(_queries["lock"], username) if may else None
     if row is None:
         raise UnknownUser

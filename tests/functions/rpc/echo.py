@@ -91,6 +91,7 @@ class Echo:
             "Total": (self.total, Cardinality.STREAM_UNARY),
             "Each": (self.each, Cardinality.STREAM_STREAM),
             "Wait": (self.wait, Cardinality.UNARY_UNARY),
+            "Deaf": (self.wait, Cardinality.STREAM_STREAM),
             "Slow": (self.slow, Cardinality.UNARY_UNARY),
             "Fail": (self.fail, Cardinality.UNARY_UNARY),
         }

@@ -7,10 +7,15 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from google.protobuf.wrappers_pb2 import StringValue
+from h2.errors import ErrorCodes
 from hpack.hpack import Decoder
 
 from functions.rpc import frames
 from functions.rpc.headers import block, literal
+from tests.functions.conftest import bearer
+
+HELLO = StringValue(value="hello").SerializeToString()
 
 _HEADERS = {
     b":method": b"POST",
@@ -83,16 +88,63 @@ class Raw:
         return True
 
 
+async def goaway(peer: Raw) -> ErrorCodes:
+    """The code that a connection is closed with."""
+    one = await peer.until(frames.GOAWAY)
+    assert one is not None
+    assert await peer.closed()
+    return ErrorCodes(int.from_bytes(one.payload[4:8]))
+
+
+async def once(peer: Raw, stream: int, *extra: tuple[bytes, bytes], message: bytes = b"") -> dict[str, str]:
+    """A call, and the last header block of its answer."""
+    peer.call(stream, bearer("ada"), *extra)
+    peer.send(message or frames.message(stream, HELLO, end=True))
+    head = await peer.headers(stream)
+    return head if "grpc-status" in head else await peer.headers(stream)
+
+
+class Nowhere(asyncio.Transport):
+    """A transport that leads nowhere; `written` is what would have been sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Keep it."""
+        self.written += data
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """Not heeded."""
+
+    def is_closing(self) -> bool:
+        """Never."""
+        return False
+
+    def pause_reading(self) -> None:
+        """Nothing comes anyway."""
+
+    def resume_reading(self) -> None:
+        """Nothing comes anyway."""
+
+    def abort(self) -> None:
+        """Nothing is open."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 @asynccontextmanager
-async def raw(port: int, *, settings: bytes = b"") -> AsyncIterator[Raw]:
-    """A connection that said hello."""
+async def raw(port: int, *, settings: bytes = b"", first: bytes = b"") -> AsyncIterator[Raw]:
+    """A connection that said hello; with something *first*, if that is given."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     made = Raw(reader, writer)
-    made.send(frames.PREFACE, frames.frame(frames.SETTINGS, 0, 0, settings))
+    made.send(frames.PREFACE, first, frames.frame(frames.SETTINGS, 0, 0, settings))
     try:
         yield made
     finally:
         writer.close()
 
 
-__all__ = ["Frame", "Raw", "literal", "raw"]
+__all__ = ["HELLO", "Frame", "Nowhere", "Raw", "goaway", "literal", "once", "raw"]

@@ -7,7 +7,6 @@ import gzip
 import time
 
 import pytest
-from google.protobuf.wrappers_pb2 import StringValue
 from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 from hypothesis import given
@@ -15,31 +14,14 @@ from hypothesis import strategies as st
 
 from functions import identity
 from functions.rpc import frames
+from functions.rpc.headers import block
 from functions.rpc.limits import Limits
 from functions.rpc.server import Server
 from functions.rpc.server_connection import ServerConnection
 from functions.rpc.service import Service
 from tests.functions.conftest import bearer
 from tests.functions.rpc.conftest import ServeEcho
-from tests.functions.rpc.raw import Raw, raw
-
-HELLO = StringValue(value="hello").SerializeToString()
-
-
-async def goaway(peer: Raw) -> ErrorCodes:
-    """The code that a connection is closed with."""
-    one = await peer.until(frames.GOAWAY)
-    assert one is not None
-    assert await peer.closed()
-    return ErrorCodes(int.from_bytes(one.payload[4:8]))
-
-
-async def once(peer: Raw, stream: int, *extra: tuple[bytes, bytes], message: bytes = b"") -> dict[str, str]:
-    """A call, and the last header block of its answer."""
-    peer.call(stream, bearer("ada"), *extra)
-    peer.send(message or frames.message(stream, HELLO, end=True))
-    head = await peer.headers(stream)
-    return head if "grpc-status" in head else await peer.headers(stream)
+from tests.functions.rpc.raw import HELLO, Nowhere, goaway, once, raw
 
 
 async def test_a_gibibyte_is_refused_at_its_first_five_bytes(serve_echo: ServeEcho) -> None:
@@ -69,7 +51,8 @@ async def test_whoever_does_not_wait_for_a_window_is_cut_off(serve_echo: ServeEc
     """A stream that nobody reads takes 64 KiB, not more."""
     served = await serve_echo()
     async with raw(served.port) as peer:
-        peer.call(1, bearer("ada"), path=b"/test.Echo/Wait")
+        peer.call(1, bearer("ada"), path=b"/test.Echo/Deaf")
+        peer.send(frames.message(1, HELLO))
         for _ in range(7):
             peer.send(frames.message(1, b"x" * 16_000))
             await asyncio.sleep(0)
@@ -143,7 +126,7 @@ async def test_more_calls_than_are_taken_at_once_are_refused_unprocessed(serve_e
     assert (refused.stream, int.from_bytes(refused.payload)) == (5, ErrorCodes.REFUSED_STREAM)
 
 
-@pytest.mark.parametrize("parts", [[b"x" * 9000] * 4, [b""] * 3], ids=["long", "empty"])
+@pytest.mark.parametrize("parts", [[b"x" * 16_000] * 5, [b""] * 3], ids=["long", "empty"])
 async def test_headers_without_end_end_the_connection(serve_echo: ServeEcho, parts: list[bytes]) -> None:
     """CONTINUATION flood (CVE-2024-27316)."""
     served = await serve_echo()
@@ -153,6 +136,21 @@ async def test_headers_without_end_end_the_connection(serve_echo: ServeEcho, par
             peer.send(frames.frame(frames.CONTINUATION, 0, 1, part))
 
         assert await goaway(peer) is ErrorCodes.ENHANCE_YOUR_CALM
+
+
+async def test_headers_that_are_too_long_end_their_own_call_only(serve_echo: ServeEcho) -> None:
+    """Envoy lets 32 KiB through, on a connection that it shares among its callers."""
+    served = await serve_echo()
+    async with raw(served.port) as peer:
+        for number in (1, 3):
+            long = block((b":path", b"/test.Echo/Once"), (b"x", b"y" * 12_000), (b"z", b"y" * 20_000))
+            peer.send(frames.frame(frames.HEADERS, 0, number, long[:16_000]))
+            peer.send(frames.frame(frames.CONTINUATION, 0, number, long[16_000:32_000]))
+            peer.send(frames.frame(frames.CONTINUATION, frames.END_HEADERS, number, long[32_000:]))
+            refused = await peer.headers(number)
+            assert (refused["grpc-status"], refused["grpc-message"]) == ("8", "The metadata is too long.")
+
+        assert (await once(peer, 5))["grpc-status"] == "0"
 
 
 async def test_metadata_that_decides_something_comes_once(serve_echo: ServeEcho) -> None:
@@ -249,22 +247,6 @@ async def test_a_call_without_a_deadline_has_one_here(serve_echo: ServeEcho) -> 
         assert (await peer.headers(1))["grpc-status"] == "4"
 
 
-class _Nowhere(asyncio.Transport):
-    """A transport that leads nowhere."""
-
-    def write(self, data: object) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        pass
-
-    def is_closing(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
-
 _FRAME = st.builds(
     frames.frame,
     st.integers(0, 11),
@@ -281,7 +263,7 @@ def test_no_bytes_whatever_make_it_fail(parts: list[bytes], size: int) -> None:
     async def feed() -> None:
         app = Service("test", "test-nothing")
         connection = ServerConnection(Server(app, Limits()))
-        connection.connection_made(_Nowhere())
+        connection.connection_made(Nowhere())
         data = frames.PREFACE + frames.frame(frames.SETTINGS, 0, 0) + b"".join(parts)
         for at in range(0, len(data), size):
             if not connection.closed:

@@ -282,7 +282,7 @@ async def test_a_start_that_was_called_off_leaves_no_process_and_holds_up_no_oth
 
 
 def children(parent: int) -> set[int]:
-    """The processes that a process has started and that still run (proc(5), stat: the parent follows name and state)."""
+    """The processes that a process has started and that still run (proc(5), stat: the parent follows the state)."""
     found = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
