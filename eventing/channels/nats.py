@@ -256,21 +256,20 @@ class _Attempts:
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def number(self, message: Msg) -> int:
+    def number(self, reply: _Reply) -> int:
         """The number of this delivery."""
-        known, _ = self._known.get(_reply(message).place, (0, 0.0))
-        return max(_reply(message).delivered, known + 1)
+        known, _ = self._known.get(reply.place, (0, 0.0))
+        return max(reply.delivered, known + 1)
 
-    def early(self, message: Msg) -> float:
+    def early(self, reply: _Reply) -> float:
         """By how many seconds it has come too early."""
-        _, due = self._known.get(_reply(message).place, (0, 0.0))
+        _, due = self._known.get(reply.place, (0, 0.0))
         return max(0.0, due - time.monotonic())
 
-    def note(self, message: Msg, number: int, wait_seconds: float) -> None:
+    def note(self, reply: _Reply, number: int, wait_seconds: float) -> None:
         """Remember a delivery, of as many events as may be under way."""
-        place = _reply(message).place
-        self._known[place] = number, time.monotonic() + wait_seconds
-        self._known.move_to_end(place)
+        self._known[reply.place] = number, time.monotonic() + wait_seconds
+        self._known.move_to_end(reply.place)
         if len(self._known) > _ACK_PENDING_MAX:
             self._known.popitem(last=False)
 
@@ -378,11 +377,12 @@ class _PullSubscription:
         if event is None:
             await message.term()
             return
-        if (early := self._attempts.early(message)) > _EARLY_SECONDS:
+        reply = _reply(message)
+        if (early := self._attempts.early(reply)) > _EARLY_SECONDS:
             await message.nak(delay=early)
             return
-        attempt = self._attempts.number(message)
-        self._attempts.note(message, attempt, 0.0)
+        attempt = self._attempts.number(reply)
+        self._attempts.note(reply, attempt, 0.0)
         working = _KeepAlive(message, self._ack_wait_seconds / 2.5)
         try:
             answered = await answer(self._take, Delivery(event, attempt))
@@ -391,7 +391,7 @@ class _PullSubscription:
         finally:
             working.stop()
         if isinstance(answered, Again):
-            self._attempts.note(message, attempt, answered.seconds)
+            self._attempts.note(reply, attempt, answered.seconds)
             # A delay of nothing is left out: to the server it would mean its own ack_wait.
             await message.nak(delay=answered.seconds or None)
         else:
