@@ -130,9 +130,12 @@ class Dispatcher:
 
     def _encoded(self, event: Event) -> tuple[dict[str, str], bytes]:
         """What is posted; a Broker's count of hops is its own."""
-        if TTL in event.extensions and not self.trigger.of_channel:
-            event = event.with_extensions(**{TTL: None})
-        headers, body = to_structured(event) if self.trigger.delivery.format == "json" else to_binary(event)
+        if self.trigger.delivery.format == "json":
+            headers, body = to_structured(event if self.trigger.of_channel else event.with_extensions(**{TTL: None}))
+        else:
+            headers, body = to_binary(event)
+            if not self.trigger.of_channel:
+                headers.pop(f"ce-{TTL}", None)
         headers["prefer"], headers["kn-namespace"] = "reply", self.trigger.namespace
         return headers, body
 

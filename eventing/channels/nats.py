@@ -167,7 +167,7 @@ class _Client(Client):
         for line in raw.decode("utf-8", "replace").split("\r\n"):
             name, colon, value = line.partition(":")
             key = name.strip(_WHITE)
-            if colon and key.isascii() and len(key.split()) <= 1:
+            if colon and key.isascii() and (not key or key.split() == [key]):
                 found[key] = value.strip(_WHITE)
         return found
 

@@ -161,7 +161,7 @@ class Bench:
 
 @contextlib.contextmanager
 def _bench(kind: str, *, safe: bool) -> Iterator[Bench]:
-    """With a server that waits for its disk before it acknowledges; or, of NATS, one that does not: it fills quickly."""
+    """With a server that waits for its disk before it acknowledges, or, of NATS, one that does not."""
     with tempfile.TemporaryDirectory(prefix="wake-bench-") as name, contextlib.ExitStack() as stack:
         folder, port = Path(name), child.free_port()
         server: Any
