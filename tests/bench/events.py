@@ -39,7 +39,7 @@ from tests.flows.conftest import ROOT, Installation, wait_until
 ROUNDS = int(os.environ.get("EVENTS_ROUNDS", "3"))
 EVENTS, NOT_COUNTED = 6_000, 500
 BACKLOG = int(os.environ.get("EVENTS_BACKLOG", "0"))
-FEW, FEW_NOT_COUNTED, FEW_ROUNDS = 1_000, 200, 9
+FEW, FEW_NOT_COUNTED, FEW_ROUNDS = 1_000, 200, 15
 SECONDS, CONNECTIONS = 1.0, 64
 _BROKER = "bench"
 _ALONE = "the subscriber alone, under a load generator"
