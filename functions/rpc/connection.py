@@ -28,6 +28,7 @@ from functions.rpc.reader import Reader
 if TYPE_CHECKING:
     from functions.rpc.stream import Stream
 
+_PATIENCE_SECONDS = 0.001
 Kind = TypeVar("Kind", bound="Stream")
 # HPACK's tables when nobody says anything (RFC 9113, section 6.5.2).
 _TABLE_BYTES = 4096
@@ -52,6 +53,7 @@ class Connection(asyncio.Protocol, Generic[Kind]):
         self._reader = Reader(self, limits.header_bytes_max, b"" if client_side else frames.PREFACE)
         self._unread = 0
         self._out: list[bytes] = []
+        self._patience = 0
         # A change of our table's size, which the next header block has to begin with (RFC 7541, section 4.2).
         self._resized = b""
         self._replies = 0
@@ -150,13 +152,24 @@ class Connection(asyncio.Protocol, Generic[Kind]):
         self.write(self._h2.data_to_send())
 
     def write(self, data: bytes) -> None:
-        """Send this at the end of the loop's turn, with all that others send in it.
+        """Send this at the end of the loop's turn, with all that others send in it; or somewhat later, see `patience`.
 
         Waking the peer costs more than making an answer: with many calls in flight most share one wake-up.
         """
-        if not self._out:
-            self.loop.call_soon(self._flush)
         self._out.append(data)
+        if len(self._out) == 1:
+            self._patience = self.patience()
+            if self._patience:
+                self._flushing = self.loop.call_later(_PATIENCE_SECONDS, self._flush)
+            else:
+                self.loop.call_soon(self._flush)
+        elif len(self._out) == self._patience:
+            self._flushing.cancel()
+            self.loop.call_soon(self._flush)
+
+    def patience(self) -> int:
+        """For how many writes to wait, a millisecond at most; 0 is for none."""
+        return 0
 
     def _flush(self) -> None:
         if self._out and not self.transport.is_closing():

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from functions.rpc.server import Server
     from functions.rpc.server_stream import ServerStream
 
+# Calls that run on one connection, from which on answers are sent together.
+_MANY = 16
 # How long a peer may take to say that it has seen our first GOAWAY.
 _SEEN_SECONDS = 1.0
 
@@ -71,6 +73,10 @@ class ServerConnection(Connection["ServerStream"]):
         """The caller needs no answer any more."""
         self._count_reset()
         stream.stop(GRPCError(Status.CANCELLED, f"the caller broke off (HTTP/2 error code {code})"), gone=True)
+
+    def patience(self) -> int:
+        """While many calls run here, an answer waits for some of the others: each is one of many, and none is late."""
+        return len(self.running) // 4 if len(self.running) >= _MANY else 0
 
     def _count_reset(self) -> None:
         now, limits = self.loop.time(), self.limits

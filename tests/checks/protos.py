@@ -6,6 +6,7 @@ released last (`protos/released.binpb`), which `--release` writes anew. All of i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -17,18 +18,27 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PATTERNS = ("*_pb2.py", "*_pb2.pyi", "*_grpc.py")
-# Somebody else's: copies of what the wheel googleapis-common-protos has, so that any protoc and buf finds them.
+# What is refused, and the details of that.
 GOOGLE = ("google/rpc/status.proto", "google/rpc/error_details.proto")
 RELEASED = "protos/released.binpb"
 
 
+def sources(root: Path) -> list[Path]:
+    """Our .proto files."""
+    return sorted((root / "protos").glob("*/v*/*.proto"))
+
+
+def _wheel() -> metadata.Distribution:
+    return metadata.distribution("googleapis-common-protos")
+
+
 def generate(folder: Path) -> list[Path]:
     """Generate every stub below *folder*; answers their paths, relative to it."""
-    files = sorted(str(one.relative_to(ROOT)) for one in (ROOT / "protos").glob("*/v*/*.proto"))
+    files = [str(one.relative_to(ROOT)) for one in sources(ROOT)]
     outputs = [f"--{kind}_out={folder}" for kind in ("python", "pyi", "grpclib_python")]
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", "-I", "protos", *outputs, *files],
+        [sys.executable, "-m", "grpc_tools.protoc", "-I", ".", "-I", str(_wheel().locate_file("")), *outputs, *files],
         cwd=ROOT,
         env={**os.environ, "PATH": path},
         check=True,
@@ -46,44 +56,60 @@ def stubs(*, write: bool) -> Iterator[str]:
                 yield f"{one} is not what its .proto says: make protos"
 
 
-def copied() -> Iterator[str]:
-    """The copies of somebody else's .proto files that are not what their wheel has."""
-    for name in GOOGLE:
-        theirs = metadata.distribution("googleapis-common-protos").locate_file(name)
-        if (ROOT / "protos" / name).read_text() != Path(str(theirs)).read_text():
-            yield f"protos/{name} is not that of googleapis-common-protos: copy it from there"
+@contextlib.contextmanager
+def workspace(root: Path = ROOT) -> Iterator[Path]:
+    """A folder with our .proto files, and beside them those of google.rpc that they import, as their wheel has them."""
+    with tempfile.TemporaryDirectory() as place:
+        for one in [root / "buf.yaml", *sources(root)]:
+            _copy(one, Path(place) / one.relative_to(root))
+        for name in GOOGLE:
+            _copy(Path(str(_wheel().locate_file(name))), Path(place) / name)
+        yield Path(place)
 
 
-def buf(*arguments: str, root: Path = ROOT) -> Iterator[str]:
+def _copy(file: Path, to: Path) -> None:
+    to.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, to)
+
+
+def buf(*arguments: str, folder: Path) -> Iterator[str]:
     """What buf finds, a line each."""
     command = [str(Path(sys.executable).parent / "buf"), *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     yield from (done.stdout + done.stderr).splitlines()
     if done.returncode and not done.stdout + done.stderr:
         yield f"buf {' '.join(arguments)} ended with {done.returncode}"
 
 
+def unruly(root: Path = ROOT) -> Iterator[str]:
+    """What is not as buf's standard has it."""
+    with workspace(root) as folder:
+        yield from buf("lint", folder=folder)
+
+
 def broken(root: Path = ROOT) -> Iterator[str]:
     """What somebody who has the contract that was released last could not read or call any more."""
-    with tempfile.TemporaryDirectory() as place:
-        # A workspace of two modules can be compared with an image only once it is one.
-        now = f"{place}/now.binpb"
-        yield from buf("build", "--output", now, root=root)
-        yield from buf("breaking", now, "--against", RELEASED, "--config", "buf.yaml", root=root)
+    with workspace(root) as folder:
+        yield from buf("breaking", "--against", str(ROOT / RELEASED), folder=folder)
+
+
+def released() -> Iterator[str]:
+    """Write the contract as it is released now; says what kept it from being written."""
+    with workspace() as folder:
+        yield from buf("build", "--exclude-source-info", "--output", str(ROOT / RELEASED), folder=folder)
 
 
 def problems(*, write: bool) -> Iterator[str]:
     """All that is not as it should be."""
     yield from stubs(write=write)
-    yield from copied()
-    yield from buf("lint")
+    yield from unruly()
     yield from broken()
 
 
 def main() -> None:
     """Write, or compare; exits with 1 where anything is not as it should be."""
     if "--release" in sys.argv:
-        sys.exit("\n".join(buf("build", "--exclude-source-info", "--output", RELEASED)) or None)
+        sys.exit("\n".join(released()) or None)
     found = list(problems(write="--write" in sys.argv))
     if found:
         sys.exit("\n".join(found))
