@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -28,7 +29,12 @@ Publish = Callable[[int], Awaitable[object]]
 
 def headers(number: int) -> dict[str, str]:
     """What travels with an event beside its data, as our channels send it."""
-    return {**{f"ce-{name}": value for name, value in ATTRIBUTES.items()}, "ce-id": f"bench-{number}"}
+    return {**{f"ce-{name}": value for name, value in ATTRIBUTES.items()}, "ce-id": _id(number)}
+
+
+def _id(number: int) -> str:
+    """Of this run's own: what was published a moment ago is not stored twice."""
+    return f"{os.getpid()}-{number}"
 
 
 async def publish_all(publish: Publish, count: int) -> None:
@@ -53,7 +59,7 @@ async def nats_py(url: str, count: int) -> float:
                 done += 1
 
     def publish(number: int) -> Awaitable[object]:
-        return jetstream.publish("bare.orders", DATA, headers={**headers(number), "Nats-Msg-Id": str(number)})
+        return jetstream.publish("bare.orders", DATA, headers={**headers(number), "Nats-Msg-Id": _id(number)})
 
     began = time.monotonic()
     await asyncio.gather(publish_all(publish, count), consume())
@@ -83,7 +89,7 @@ async def faststream_nats(url: str, count: int) -> float:
 
     def publish(number: int) -> Awaitable[object]:
         return broker.publish(
-            DATA, "fast.orders", stream="FAST", headers={**headers(number), "Nats-Msg-Id": str(number)}
+            DATA, "fast.orders", stream="FAST", headers={**headers(number), "Nats-Msg-Id": _id(number)}
         )
 
     async with broker:
@@ -114,10 +120,11 @@ async def aio_pika_alone(url: str, count: int) -> float:
             message = aio_pika.Message(DATA, headers=fields, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
             return channel.default_exchange.publish(message, "bare")
 
-        await queue.consume(take)
+        tag = await queue.consume(take)
         began = time.monotonic()
         await asyncio.gather(publish_all(publish, count), over.wait())
         rate = count / (time.monotonic() - began)
+        await queue.cancel(tag)
         await channel.queue_delete("bare")
     return rate
 
