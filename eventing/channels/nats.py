@@ -15,8 +15,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Any, NamedTuple
-from urllib.parse import unquote
+from typing import Any
 
 import nats
 import nats.errors
@@ -37,6 +36,7 @@ from nats.js.api import (
 
 from eventing.channels.channel import Again, ChannelFull, ChannelUnavailable, Delivery, Features, Take
 from eventing.channels.lanes import Lanes, NotTaken
+from eventing.channels.nats_wire import HEADER, Reply, WireClient, event_of, reply_of
 from eventing.channels.settings import Settings
 from eventing.channels.taking import answer
 from eventing.event import Event, encoded
@@ -49,8 +49,6 @@ _ACK_PENDING_MAX = 50_000
 _PULL_EXPIRES_SECONDS = 30.0
 # The clocks of two processes need not agree to the millisecond.
 _EARLY_SECONDS = 0.05
-_HEADER = "ce-"
-_WHITE = " \t\n\r\x0b\x0c"
 # JetStream's error codes for "no room": account, server and stream limits (server/errors.json).
 _FULL = frozenset({10002, 10023, 10028, 10047, 10054, 10077})
 
@@ -98,7 +96,7 @@ class NatsChannels:
             if not first_error.done():
                 first_error.set_result(error)
 
-        client = _Client()
+        client = WireClient()
         # The library would try for ever at first too, without a word.
         connecting = asyncio.create_task(
             client.connect(
@@ -154,24 +152,6 @@ class NatsChannels:
             await self._client.drain()
 
 
-class _Client(Client):
-    """nats-py, with its headers parsed in a sixth of the time: of a delivery's cost that was a quarter.
-
-    If a later nats-py calls its parser by another name, it is its own again.
-    """
-
-    @staticmethod
-    def _parse_header_lines(raw: bytes) -> dict[str, str]:
-        """See there: names are ASCII without white space, values UTF-8; what is not is left out, or replaced."""
-        found: dict[str, str] = {}
-        for line in raw.decode("utf-8", "replace").split("\r\n"):
-            name, colon, value = line.partition(":")
-            key = name.strip(_WHITE)
-            if colon and key.isascii() and (not key or key.split() == [key]):
-                found[key] = value.strip(_WHITE)
-        return found
-
-
 class NatsChannel:
     """One Broker's stream."""
 
@@ -197,7 +177,7 @@ class NatsChannel:
         Raises:
             ChannelUnavailable: it did not; ChannelFull where the stream has no room.
         """
-        headers = {f"{_HEADER}{name}": encoded(value) for name, value in event.attributes.items()}
+        headers = {f"{HEADER}{name}": encoded(value) for name, value in event.attributes.items()}
         # Of source and id: two sources may use the same ids.
         headers["Nats-Msg-Id"] = hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
         with _unavailable():
@@ -256,40 +236,22 @@ class _Attempts:
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def number(self, reply: _Reply) -> int:
+    def number(self, reply: Reply) -> int:
         """The number of this delivery."""
         known, _ = self._known.get(reply.place, (0, 0.0))
         return max(reply.delivered, known + 1)
 
-    def early(self, reply: _Reply) -> float:
+    def early(self, reply: Reply) -> float:
         """By how many seconds it has come too early."""
         _, due = self._known.get(reply.place, (0, 0.0))
         return max(0.0, due - time.monotonic())
 
-    def note(self, reply: _Reply, number: int, wait_seconds: float) -> None:
+    def note(self, reply: Reply, number: int, wait_seconds: float) -> None:
         """Remember a delivery, of as many events as may be under way."""
         self._known[reply.place] = number, time.monotonic() + wait_seconds
         self._known.move_to_end(reply.place)
         if len(self._known) > _ACK_PENDING_MAX:
             self._known.popitem(last=False)
-
-
-class _Reply(NamedTuple):
-    """What a delivery's reply subject says, which nats-py's `metadata` parses into much more."""
-
-    delivered: int
-    place: str
-
-
-def _reply(message: Msg) -> _Reply:
-    """How often it was delivered, and what names it: its number, and when it was stored (a new stream counts from 1).
-
-    `$JS.ACK.STREAM.CONSUMER.DELIVERED.NUMBER.….TIME.PENDING`; newer servers put a domain and an account before STREAM
-    (NATS ADR-15).
-    """
-    words = message.reply.split(".")
-    first = 2 if len(words) == 9 else 4
-    return _Reply(int(words[first + 2]), f"{words[first + 3]}.{words[first + 5]}")
 
 
 class _PullSubscription:
@@ -373,11 +335,11 @@ class _PullSubscription:
             _log.error("delivery_failed", exc_info=error)
 
     async def _handle(self, message: Msg) -> None:
-        event = _event(message)
+        event = event_of(message)
         if event is None:
             await message.term()
             return
-        reply = _reply(message)
+        reply = reply_of(message)
         if (early := self._attempts.early(reply)) > _EARLY_SECONDS:
             await message.nak(delay=early)
             return
@@ -433,19 +395,6 @@ def _unavailable() -> Iterator[None]:
         raise kind(f"nats-server: {error.description or error}") from error
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
-
-
-def _event(message: Msg) -> Event | None:
-    """The stored event; None for something that was not stored by a Broker."""
-    attributes = {
-        name[len(_HEADER) :].lower(): unquote(value) if "%" in value else value
-        for name, value in (message.headers or {}).items()
-        if name[: len(_HEADER)].lower() == _HEADER
-    }
-    if not {"id", "source", "type"} <= attributes.keys():
-        _log.error("foreign_message_in_stream", extra={"subject": message.subject})
-        return None
-    return Event.of_attributes(attributes, message.data)
 
 
 def _upper(name: str) -> str:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from eventing.channels.nats import _Client, _reply
+from eventing.channels.nats_wire import WireClient, reply_of
 
 lines = st.tuples(st.text("ab-: \t\x1c\x85é\u2003", max_size=8), st.sampled_from([":", ": ", ""]), st.text(max_size=20))
 
@@ -18,7 +18,7 @@ lines = st.tuples(st.text("ab-: \t\x1c\x85é\u2003", max_size=8), st.sampled_fro
 )
 def test_headers_are_read_as_by_the_library(block: bytes) -> None:
     """Whatever somebody put into a message."""
-    assert _Client._parse_header_lines(block) == Client._parse_header_lines(block)
+    assert WireClient._parse_header_lines(block) == Client._parse_header_lines(block)
 
 
 def test_the_library_calls_the_parser_that_was_replaced() -> None:
@@ -37,7 +37,7 @@ def test_the_library_calls_the_parser_that_was_replaced() -> None:
 def test_a_delivery_says_how_often_and_which(subject: str) -> None:
     """In each form that servers write it, as the library reads it."""
     message = Msg(_client=Client(), subject="x", reply=subject)
-    reply = _reply(message)
+    reply = reply_of(message)
 
     assert (reply.delivered, reply.place) == (3, "17.1795597038180056244")
     assert (message.metadata.num_delivered, message.metadata.sequence.stream) == (3, 17)
