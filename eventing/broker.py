@@ -29,9 +29,9 @@ from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.connect import UnknownChannel, check, connect
 from eventing.channels.settings import Settings
 from eventing.dispatcher import Dispatcher
-from eventing.http1 import Client
 from eventing.ingress import Ingress
 from eventing.journal import Journal
+from eventing.poster import Poster
 
 _log = logging.getLogger("eventing.broker")
 # Any of them, in this order.
@@ -47,7 +47,7 @@ class Broker:
         self.ingress = Ingress(journal)
         self._channels = channels
         self._journal = journal
-        self._client = Client()
+        self._poster = Poster()
         self._dispatchers: dict[str, Dispatcher] = {}
 
     async def apply(self, manifest: triggers.Manifest) -> None:
@@ -75,7 +75,7 @@ class Broker:
         self.ingress.channels = channels
 
     async def _open(self, trigger: triggers.Trigger, channel: Channel) -> None:
-        dispatcher = Dispatcher(trigger, channel, self._client, self._journal)
+        dispatcher = Dispatcher(trigger, channel, self._poster, self._journal)
         await dispatcher.open()
         self._dispatchers[trigger.key] = dispatcher
 
@@ -83,7 +83,7 @@ class Broker:
         """Finish the deliveries under way, close every connection."""
         await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
         await self._channels.close()
-        await self._client.close()
+        await self._poster.close()
         self._journal.close()
 
 

@@ -1,7 +1,12 @@
-"""The Broker's journal: one JSON line for each thing that happened to an event, never its data."""
+"""The Broker's journal: one JSON line for each thing that happened to an event, never its data.
+
+Lines of one turn of the event loop are written at its end, in the order of what happened: a call of the system for each
+would cost as much as a delivery does.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,9 +23,10 @@ class Journal:
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self._stream: TextIO | None = None
+        self._lines: list[str] = []
 
     def write(self, kind: str, broker: str, event: Event, **fields: Any) -> None:
-        """Note that something happened to an event, with what a reader wants to know of it."""
+        """Note that something happened to an event, with what a reader wants to know of it; for the loop's thread."""
         if self._file is None:
             return
         line = {
@@ -33,16 +39,25 @@ class Journal:
             "subject": event.subject,
             **fields,
         }
+        if not self._lines:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._lines.append(json.dumps({name: value for name, value in line.items() if value is not None}) + "\n")
+
+    def _flush(self) -> None:
+        if self._file is None or not self._lines:
+            return
         if self._stream is None:
             self._stream = self._file.open("a")
-        self._stream.write(json.dumps({name: value for name, value in line.items() if value is not None}) + "\n")
+        self._stream.write("".join(self._lines))
+        self._lines.clear()
         self._stream.flush()
         if self._stream.tell() > _BYTES_MAX:
             self.close()
             self._file.replace(self._file.with_name(self._file.name + ".1"))
 
     def close(self) -> None:
-        """Close the file."""
+        """Write what is left, close the file."""
+        self._flush()
         if self._stream is not None:
             self._stream.close()
             self._stream = None
