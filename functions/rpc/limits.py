@@ -33,7 +33,7 @@ class Limits:
     resets_burst: int = 1000
     resets_per_second: int = 100
     #: Frames of one connection that are handled before others have their turn: some milliseconds, whatever they are.
-    frames_a_turn: int = 256
+    frames_a_turn: int = 512
     #: What waits for a peer that does not read, beyond the messages that wait for it: answers to PING and SETTINGS, and
     #: heads of calls that were refused. Whoever goes on asking then is cut off.
     unsent_bytes_max: int = MEBIBYTE
