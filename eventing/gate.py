@@ -24,7 +24,7 @@ from eventing.event import Event, RawData, is_json, rfc3339
 
 _REQUIRED = ("id", "source", "type", "specversion")
 # CloudEvents asks for lower-case letters and digits and recommends at most 20; Knative refuses hyphens.
-_NAME = re.compile(r"^[a-z0-9]{1,64}$")
+_NAME = re.compile(r"[a-z0-9]{1,64}")
 # Control characters, and what stands for bytes that were no UTF-8.
 _UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ufffd]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
@@ -140,7 +140,7 @@ def _checked(attributes: Mapping[str, Any], data: bytes) -> Event:
     for name, value in attributes.items():
         if value is None:
             continue
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise NotAnEvent(f"the attribute name {name[:80]!r} is not lower-case letters and digits")
         if name == "time":
             if not isinstance(value, datetime) or value.tzinfo is None:

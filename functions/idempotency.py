@@ -68,7 +68,7 @@ def claim(request: Request, subject: str, operation: str, asked: BaseModel) -> C
     value = request.headers.get("idempotency-key")
     if value is None:
         return None
-    quoted = _QUOTED.match(value.strip())
+    quoted = _QUOTED.fullmatch(value.strip())
     key = value.strip() if quoted is None else quoted[1]
     if quoted is None and " " in key:
         raise BadRequest("Idempotency-Key has to be quoted where it has a space in it.")
@@ -83,7 +83,7 @@ def claim_of(key: str, subject: str, operation: str, asked: BaseModel) -> Claim:
     Raises:
         BadRequest: the key is no string of 1 to 255 printable ASCII characters.
     """
-    if _KEY.match(key) is None:
+    if _KEY.fullmatch(key) is None:
         raise BadRequest("Idempotency-Key has to be 1 to 255 printable ASCII characters.")
     content = json.dumps(asked.model_dump(mode="json"), sort_keys=True).encode()
     return Claim(subject, operation, key, hashlib.sha256(operation.encode() + b"\0" + content).digest())

@@ -46,7 +46,7 @@ class Money:
         exponent = EXPONENTS.get(currency)
         if exponent is None:
             raise InvalidMoney("this currency is not taken; it has to be an ISO 4217 code such as EUR")
-        if not _DECIMAL.match(amount):
+        if not _DECIMAL.fullmatch(amount):
             raise InvalidMoney('the amount has to be a plain decimal such as "99.50"')
         whole, _, fraction = amount.partition(".")
         if len(fraction.rstrip("0")) > exponent:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import binascii
 import re
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any
 
 from grpclib.metadata import decode_metadata
 from hpack.exceptions import HPACKError, OversizedHeaderListError
@@ -18,7 +18,13 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 from multidict import MultiDict
 
-Headers: TypeAlias = "list[tuple[bytes, bytes]]"
+
+class Headers(list[tuple[bytes, bytes]]):
+    """The fields of one block; `sound_as` is what they were found to be: a block that comes again is looked at once."""
+
+    sound_as: re.Pattern[bytes] | None = None
+
+
 # Of a name that the static table (RFC 7541, appendix A) does not have.
 _NO_INDEX = (0,)
 _BLOCKS_MAX, _BLOCK_BYTES_MAX = 64, 256
@@ -56,15 +62,20 @@ TRAILERS = re.compile(_NAME)
 
 def sound(fields: Headers, names: re.Pattern[bytes]) -> bool:
     """Whether a block is what HTTP/2 lets it be, with names such as these: no proxy reads it as something else."""
+    if fields.sound_as is names:
+        return True
     named = b"".join([b"\n" + name for name, _ in fields])
     values = b"\n".join([value for _, value in fields])
-    return (
-        names.fullmatch(named) is not None
-        and named.count(b"\n") == len(fields)
-        and values.count(b"\n") == max(0, len(fields) - 1)
-        and b"\r" not in values
-        and b"\0" not in values
-    )
+    if (
+        names.fullmatch(named) is None
+        or named.count(b"\n") != len(fields)
+        or values.count(b"\n") >= max(1, len(fields))
+        or b"\r" in values
+        or b"\0" in values
+    ):
+        return False
+    fields.sound_as = names
+    return True
 
 
 def metadata_of(fields: Headers) -> MultiDict[Any]:
@@ -92,7 +103,7 @@ class Decoder(HpackDecoder):
         self._blocks: dict[bytes, Headers] = {}
         # What the last blocks began with, as far as it was the same: a caller's calls differ at their ends only.
         self._last: tuple[bytes, list[int]] = (b"", [])
-        self._beginning: tuple[bytes, Headers] = (b"", [])
+        self._beginning: tuple[bytes, list[tuple[bytes, bytes]]] = (b"", [])
 
     def fields(self, data: bytes) -> Headers:
         """The fields of a block; the list is shared, and not to be changed.
@@ -106,9 +117,9 @@ class Decoder(HpackDecoder):
             return known
         beginning, before = self._beginning
         if beginning and data.startswith(beginning):
-            found, ends = self._read(data, len(beginning), before.copy())
+            found, ends = self._read(data, len(beginning), Headers(before))
         else:
-            found, ends = self._read(data, 0, [])
+            found, ends = self._read(data, 0, Headers())
             self._compare(data, found, ends)
         if ends and len(data) <= _BLOCK_BYTES_MAX:
             if len(self._blocks) >= _BLOCKS_MAX:

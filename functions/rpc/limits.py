@@ -29,11 +29,12 @@ class Limits:
     #: connection. Envoy lets 60 KiB through (`max_request_headers_kb`), of many callers on one connection.
     block_bytes_max: int = 64 * 1024
     #: Calls that a peer may start and break off on one connection: so many at once, and so many each second
-    #: (CVE-2023-44487). Envoy carries the calls of many on one connection, so this is not small.
+    #: (CVE-2023-44487). Envoy carries the calls of many on one connection, and whoever has no token can open and break
+    #: off a watch of health: so this is not small. One costs us some 60 µs.
     resets_burst: int = 1000
-    resets_per_second: int = 100
+    resets_per_second: int = 1000
     #: Frames of one connection that are handled before others have their turn: some milliseconds, whatever they are.
-    frames_a_turn: int = 256
+    frames_a_turn: int = 512
     #: What waits for a peer that does not read, beyond the messages that wait for it: answers to PING and SETTINGS, and
     #: heads of calls that were refused. Whoever goes on asking then is cut off.
     unsent_bytes_max: int = MEBIBYTE

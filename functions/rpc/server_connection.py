@@ -78,7 +78,7 @@ class ServerConnection(Connection["ServerStream"]):
     def headers_too_long(self, stream_id: int, *, ended: bool) -> None:
         """Refuse that call, and no other: many callers may share this connection."""
         if stream_id in self.streams or stream_id <= self.last_stream or not stream_id % 2:
-            self.headers_received(stream_id, [], ended=False)
+            self.headers_received(stream_id, Headers(), ended=False)
             return
         self.last_stream = stream_id
         answer = self.headers(stream_id, _TOO_LONG, end=True)

@@ -68,7 +68,9 @@ def start(folder: Path, port: int, log: Path, settings: str = "") -> RabbitMQ:
     if program is None or epmd is None:
         raise child.StartFailed(f"rabbitmq-server is not installed: {programs.HOW_TO_GET['rabbitmq-server']}")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    password = _password(folder / "password")
+    password = _secret(folder / "password")
+    # Whoever has the cookie can run anything on the node; Erlang would make it up itself, of little more than the time.
+    _secret(folder / ".erlang.cookie")
     _write(folder / "rabbitmq.conf", _configuration(port, password) + settings)
     _write(folder / "enabled_plugins", "[].\n")
     mapper_port = child.free_port()
@@ -123,8 +125,8 @@ def _environment(folder: Path, distribution_port: int, mapper_port: int) -> dict
     return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **variables}
 
 
-def _password(file: Path) -> str:
-    """The password of the first start: the server keeps the user that it made then."""
+def _secret(file: Path) -> str:
+    """What the first start made up: the server keeps the user that it made then, and its password."""
     if not file.exists():
         _write(file, secrets.token_urlsafe(24))
     return file.read_text()

@@ -164,6 +164,7 @@ def test_a_header_that_comes_twice_is_refused() -> None:
         b'{"specversion":"1.0","id":"1","source":"/x","type":"t","data":1e999}',
         b'{"specversion":"1.0","id":"1","source":"/x","type":"t","data_base64":"*"}',
         b'{"specversion":"1.0","id":"1","source":"/x","type":"t","data":1,"data_base64":"MQ=="}',
+        b'{"specversion":"1.0","id":"1","source":"/x","type":"t","foo\\n":"a name that ends a line of HTTP"}',
         b'{"specversion":"1.0","id":{"a":1},"source":"/x","type":"t"}',
         b'{"specversion":"1.0","id":"1","source":"/x","type":"t","data":' + b"[" * 500 + b"]" * 500 + b"}",
     ],

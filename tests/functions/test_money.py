@@ -45,7 +45,9 @@ def test_digits_are_those_of_the_currency(text: str, currency: str, minor: int) 
     assert Money.parse(text, currency).minor == minor
 
 
-@pytest.mark.parametrize("text", ["", " 1", "01", "1.", ".5", "+1", "-1", "1e2", "1,5", "٣", "0.00", "1.001", "NaN"])
+@pytest.mark.parametrize(
+    "text", ["", " 1", "01", "1.", ".5", "+1", "-1", "1e2", "1,5", "٣", "0.00", "1.001", "NaN", "1.5\n"]
+)
 def test_what_is_no_amount_of_euros_is_refused(text: str) -> None:
     """Signs, exponents, other digits, nothing."""
     with pytest.raises(InvalidMoney):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hpack.exceptions import HPACKError
 from hpack.hpack import Decoder as Theirs
 from hpack.hpack import Encoder
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from functions.rpc.headers import Decoder, TooLong, block, literal
@@ -68,9 +70,13 @@ def test_our_blocks_are_read_by_hpack_whatever_came_before(fields: list[tuple[by
     assert not theirs.header_table.dynamic_entries
 
 
+_RESIZED = re.compile(rb"(?:[\x20-\x3e]|\x3f[\x80-\xff]*[\0-\x7f]){3}", re.DOTALL)
+
+
 @given(st.binary(max_size=60))
 def test_what_is_no_block_is_refused(data: bytes) -> None:
-    """Exactly what hpack refuses."""
+    """Exactly what hpack refuses; and three changes of the table's size, which hpack lets pass."""
+    assume(not _RESIZED.match(data))
     try:
         expected = [tuple(one) for one in Theirs().decode(data, raw=True)]
     except (HPACKError, IndexError):
