@@ -21,6 +21,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -105,6 +106,13 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         OSError: the port cannot be listened on.
     """
     check(options.channel)
+    try:
+        _ = urlsplit(options.channel).port
+    except ValueError as error:
+        # Not what it holds: it may be a part of the password.
+        raise UnknownChannel(
+            "the port in the channel's URL is none; a password that holds any of / # ? @ is percent-encoded"
+        ) from error
     manifest = triggers.read(options.manifest)
     # Bound now, so that a port that is taken is said at once, and listened on when the Triggers have their places.
     listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
@@ -175,6 +183,13 @@ async def _reread(broker: Broker, file: Path, reread: asyncio.Event) -> None:
             _log.error("manifest_refused, the last good one stays: %s", error)
 
 
+def _port(text: str) -> int:
+    """A port; 0 is any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: that is a number from 1 to 65535")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     parser = argparse.ArgumentParser(
@@ -188,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"nats://… or amqp://… ({', '.join(_URLS)}, which other users cannot read; nats://127.0.0.1:4222)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="ingress ($PORT, 8080)")
+    # A default that is text is read as the argument would be.
+    parser.add_argument("--port", type=_port, default=os.environ.get("PORT", "8080"), help="ingress ($PORT, 8080)")
     parser.add_argument("--journal", type=Path, help="where to note what happens to events (default: nowhere)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("logs", _logs, "print what a function (or envoy, broker, postgres, nats-server, rabbitmq-server) wrote")
     one.add_argument("name", help="a function's name, as `wake ps` lists it, or a part's")
     one.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    one.add_argument("-n", "--lines", type=int, default=100, help="how many of the last lines (100)")
+    one.add_argument("-n", "--lines", type=workbench.count, default=100, help="how many of the last lines (100)")
     _about_events(add)
     one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
     one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def _about_events(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
     one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
-    one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
+    one.add_argument("-n", "--last", type=workbench.count, default=50, help="how many of the last happenings (50)")
     one.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
     one.add_argument("--json", action="store_true", help="one JSON object a line")
     one = add(

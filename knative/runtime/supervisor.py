@@ -86,6 +86,11 @@ class Supervisor:
                 self._tell(str(error))
             self._changed()
 
+    async def restart(self, name: str) -> None:
+        """End a part, which is then started again like one that ended by itself; one that never started is not."""
+        if name in self._servers:
+            await asyncio.to_thread(self._servers[name].stop)
+
     async def stop(self, *names: str) -> None:
         """Stop these parts side by side; those that never started are passed over."""
         servers = []

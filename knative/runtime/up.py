@@ -22,6 +22,7 @@ from knative.runtime import (
     broker,
     channel,
     child,
+    disk,
     environment,
     history,
     ingress,
@@ -121,6 +122,7 @@ class Runtime:
             self._announce()
             self._later(self._serving.scale())
             self._later(self._follow_saves())
+            self._later(self._watch_disk())
             self._ping()
             await self._run_sources()
             if after_crash and self._platform.ping_sources:
@@ -264,6 +266,19 @@ class Runtime:
             log = self._state.log(name)
             await self._supervisor.start(name, partial(Sourcing.start, command, source.folder, variables, log))
 
+    async def _watch_disk(self) -> None:
+        """Say that the disk is full, and take up what stopped for it once it is not."""
+        with contextlib.suppress(FileNotFoundError):
+            async for full in disk.changes(self._state.folder):
+                if full:
+                    self._tell(
+                        f"the disk of {self._state.folder} is full: events wait in the outboxes until there is room"
+                    )
+                    continue
+                self._tell(f"the disk of {self._state.folder} has room again")
+                self._changed()
+                await self._supervisor.restart(channel.PARTS["nats"])
+
     async def _follow_saves(self) -> None:
         """Take what is saved for as long as this runs, where the machine lets us see it."""
         try:
@@ -356,6 +371,10 @@ class Runtime:
             self._state.write_status(self._status())
         except FileNotFoundError:
             self._tell(f"{self._state.folder} was deleted while Wake runs on it: stop it, and start it again")
+        except OSError as error:
+            # A full disk, which is said elsewhere, and once.
+            if error.errno != errno.ENOSPC:
+                raise
 
     def _status(self) -> Mapping[str, Any]:
         return {

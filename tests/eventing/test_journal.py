@@ -53,3 +53,28 @@ async def test_a_long_journal_is_set_aside(tmp_path: Path, monkeypatch: pytest.M
 
     assert kinds(tmp_path / "journal.1") == ["k1"]
     journal.close()
+
+
+async def test_a_full_disk_costs_lines_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    """An event that was stored is accepted, and one that was delivered is delivered; it is said once."""
+    journal = Journal(Path("/dev/full"))
+    for kind in ("accepted", "delivered"):
+        journal.write(kind, "shop/default", EVENT)
+        await asyncio.sleep(0)
+    journal.close()
+
+    assert [record.getMessage()[:20] for record in caplog.records] == ["journal_not_written,"]
+
+
+async def test_it_goes_on_once_it_can_write(tmp_path: Path) -> None:
+    """In the same file."""
+    file = tmp_path / "journal"
+    file.mkdir()
+    journal = Journal(file)
+    journal.write("accepted", "shop/default", EVENT)
+    await asyncio.sleep(0)
+    file.rmdir()
+    journal.write("delivered", "shop/default", EVENT)
+    journal.close()
+
+    assert kinds(file) == ["delivered"]

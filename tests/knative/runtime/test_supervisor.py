@@ -45,6 +45,10 @@ async def test_a_part_that_ended_is_started_again_and_its_return_is_told_once() 
         assert told == "sleeper"
         assert supervisor.pids["sleeper"] != first
         assert said == ["sleeper ended (exit -9) and is started again"]
+
+        await supervisor.restart("sleeper")
+        async with asyncio.timeout(10):
+            assert await back.get() == "sleeper"
     finally:
         await supervisor.stop("sleeper")
 
