@@ -121,7 +121,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
         StartFailed: the process ended first, or the time is over; with the last line of its log.
     """
     deadline = time.monotonic() + seconds
-    name = Path(str(process.args[0])).name if isinstance(process.args, list) else "the program"
+    name = _name(process.args)
     while not ready():
         if process.poll() is not None:
             raise StartFailed(
@@ -130,6 +130,12 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
         if time.monotonic() > deadline:
             raise StartFailed(f"{name} was not ready within {seconds:.0f} s: {last_line(log)}; all of it is in {log}")
         time.sleep(0.005)
+
+
+def _name(arguments: object) -> str:
+    """What people call a program: its file, or the module that Python runs."""
+    words = [str(one) for one in arguments] if isinstance(arguments, list | tuple) else [str(arguments)]
+    return words[2] if words[1:2] == ["-m"] else Path(words[0]).name
 
 
 def last_line(log: Path) -> str:

@@ -431,7 +431,7 @@ def _run_beside(what: str, words: list[str], options: argparse.Namespace) -> int
 
     state = State(options.state)
     status = _running(state)
-    platform = load(_own())
+    platform = load(Path(status["manifests"]))
     values = environment.Values.of(
         platform, provision.complete(platform, status["postgres_port"], state.secrets).secrets
     )

@@ -381,6 +381,7 @@ class Runtime:
             "pid": os.getpid(),
             "started": process_started(os.getpid()),
             "since": self._since,
+            "manifests": str(self._options.manifests.resolve()),
             "url": self.url,
             "broker": self._broker_ingress,
             "gateway": self._gateway_url,
