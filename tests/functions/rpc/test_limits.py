@@ -104,7 +104,7 @@ async def test_an_encoding_that_nobody_knows_is_named_unimplemented(serve_echo: 
 
 async def test_calls_that_are_broken_off_without_end_end_the_connection(serve_echo: ServeEcho) -> None:
     """Rapid reset (CVE-2023-44487): cut off, and nobody else notices."""
-    served = await serve_echo()
+    served = await serve_echo(resets_per_second=100)
     async with raw(served.port) as peer, raw(served.port) as other:
         for number in range(1, 3000, 2):
             peer.call(number, bearer("ada"), path=b"/test.Echo/Wait")
