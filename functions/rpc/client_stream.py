@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -207,7 +208,9 @@ class ClientStream(Stream):
         self._tries += 1
         self._error, self._finished, self._unprocessed = None, False, False
         await self._open()
-        await self.send(self._request_head(), self._request, end=True)
+        # Where the answer comes before all of it is sent, whoever waits sees that next.
+        with contextlib.suppress(ConnectionError):
+            await self.send(self._request_head(), self._request, end=True)
 
     def __aiter__(self) -> AsyncIterator[Any]:
         """Every message."""

@@ -105,8 +105,14 @@ class Server:
         self._tasks.add(task)
 
     async def _run(self, stream: ServerStream) -> None:
+        stream.begun = True
         try:
-            await answering.run(self._app, stream)
+            if stream.stopped is None:
+                await answering.run(self._app, stream)
+            else:
+                # It was broken off in the turn that it came in.
+                stream.settled()
+                self.note(stream, stream.stopped)
         finally:
             self._tasks.discard(stream.task)
             stream.connection.over(stream)

@@ -43,6 +43,8 @@ class ServerStream(Stream):
         self.fields = fields
         self.call = call
         self.task: asyncio.Task[None] | None = None
+        #: Whether the task has come to its first line: one that is cancelled before never does, and cleans nothing up.
+        self.begun = False
         self.stopped: GRPCError | None = None
         self._metadata: MultiDict[Any] | None = None
         self._head = _HEAD
@@ -158,11 +160,11 @@ class ServerStream(Stream):
             self.detach()
         else:
             self.answer(error)
-        if self.task is not None:
-            self.task.cancel()
-        else:
+        if self.task is None:
             self.settled()
             self.connection.never_started(self)
+        elif self.begun:
+            self.task.cancel()
 
     async def finish(self) -> None:
         """The handler returned: send what it answered, and OK.

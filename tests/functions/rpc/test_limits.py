@@ -104,7 +104,7 @@ async def test_an_encoding_that_nobody_knows_is_named_unimplemented(serve_echo: 
 
 async def test_calls_that_are_broken_off_without_end_end_the_connection(serve_echo: ServeEcho) -> None:
     """Rapid reset (CVE-2023-44487): cut off, and nobody else notices."""
-    served = await serve_echo()
+    served = await serve_echo(resets_per_second=100)
     async with raw(served.port) as peer, raw(served.port) as other:
         for number in range(1, 3000, 2):
             peer.call(number, bearer("ada"), path=b"/test.Echo/Wait")
@@ -112,6 +112,25 @@ async def test_calls_that_are_broken_off_without_end_end_the_connection(serve_ec
 
         assert await goaway(peer) is ErrorCodes.ENHANCE_YOUR_CALM
         assert (await once(other, 1))["grpc-status"] == "0"
+
+
+async def test_calls_that_are_broken_off_as_they_come_leave_nothing(serve_echo: ServeEcho) -> None:
+    """All in one segment: the calls of everybody else on the connection are taken, and the server can stop."""
+    served = await serve_echo(streams_max=2)
+    async with raw(served.port) as peer:
+        for number in range(1, 40, 2):
+            peer.call(number, bearer("ada"), path=b"/test.Echo/Wait")
+            peer.send(frames.message(number, HELLO, end=True), frames.reset(number, ErrorCodes.CANCEL))
+        peer.send(frames.frame(frames.PING, 0, 0, b"so far?!"))
+        assert await peer.until(frames.PING) is not None
+
+        assert (await once(peer, 101))["grpc-status"] == "0"
+        (connection,) = served.server.connections
+        assert not connection.running
+    began = time.monotonic()
+    await served.server.stop(seconds=5)
+
+    assert time.monotonic() - began < 2
 
 
 async def test_more_calls_than_are_taken_at_once_are_refused_unprocessed(serve_echo: ServeEcho) -> None:
