@@ -25,7 +25,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 	@exec $(BIN)/wake up
 
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
 	$(BIN)/ruff format --check .
