@@ -21,6 +21,7 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -29,9 +30,9 @@ from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.connect import UnknownChannel, check, connect
 from eventing.channels.settings import Settings
 from eventing.dispatcher import Dispatcher
-from eventing.http1 import Client
 from eventing.ingress import Ingress
 from eventing.journal import Journal
+from eventing.poster import Poster
 
 _log = logging.getLogger("eventing.broker")
 # Any of them, in this order.
@@ -47,7 +48,7 @@ class Broker:
         self.ingress = Ingress(journal)
         self._channels = channels
         self._journal = journal
-        self._client = Client()
+        self._poster = Poster()
         self._dispatchers: dict[str, Dispatcher] = {}
 
     async def apply(self, manifest: triggers.Manifest) -> None:
@@ -75,7 +76,7 @@ class Broker:
         self.ingress.channels = channels
 
     async def _open(self, trigger: triggers.Trigger, channel: Channel) -> None:
-        dispatcher = Dispatcher(trigger, channel, self._client, self._journal)
+        dispatcher = Dispatcher(trigger, channel, self._poster, self._journal)
         await dispatcher.open()
         self._dispatchers[trigger.key] = dispatcher
 
@@ -83,7 +84,7 @@ class Broker:
         """Finish the deliveries under way, close every connection."""
         await asyncio.gather(*(dispatcher.close() for dispatcher in self._dispatchers.values()))
         await self._channels.close()
-        await self._client.close()
+        await self._poster.close()
         self._journal.close()
 
 
@@ -105,6 +106,13 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         OSError: the port cannot be listened on.
     """
     check(options.channel)
+    try:
+        _ = urlsplit(options.channel).port
+    except ValueError as error:
+        # Not what it holds: it may be a part of the password.
+        raise UnknownChannel(
+            "the port in the channel's URL is none; a password that holds any of / # ? @ is percent-encoded"
+        ) from error
     manifest = triggers.read(options.manifest)
     # Bound now, so that a port that is taken is said at once, and listened on when the Triggers have their places.
     listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
@@ -175,6 +183,13 @@ async def _reread(broker: Broker, file: Path, reread: asyncio.Event) -> None:
             _log.error("manifest_refused, the last good one stays: %s", error)
 
 
+def _port(text: str) -> int:
+    """A port; 0 is any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: that is a number from 1 to 65535")
+    return int(text)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The program."""
     parser = argparse.ArgumentParser(
@@ -188,7 +203,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         help=f"nats://… or amqp://… ({', '.join(_URLS)}, which other users cannot read; nats://127.0.0.1:4222)",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=int(os.environ.get("PORT", "8080")), help="ingress ($PORT, 8080)")
+    # A default that is text is read as the argument would be.
+    parser.add_argument("--port", type=_port, default=os.environ.get("PORT", "8080"), help="ingress ($PORT, 8080)")
     parser.add_argument("--journal", type=Path, help="where to note what happens to events (default: nowhere)")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")

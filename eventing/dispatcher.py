@@ -12,10 +12,11 @@ from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
 from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
-from eventing.event import Event, to_binary, to_json
+from eventing.event import Event, to_binary, to_structured
 from eventing.gate import NotAnEvent, receive
-from eventing.http1 import Client, NoAnswer
+from eventing.http1 import NoAnswer
 from eventing.journal import Journal
+from eventing.poster import Poster
 from eventing.trigger import Trigger
 
 TTL = "knativebrokerttl"
@@ -28,10 +29,10 @@ _DEAD_LETTER_DELAY_SECONDS_MAX = 60.0
 class Dispatcher:
     """One Trigger's deliveries."""
 
-    def __init__(self, trigger: Trigger, channel: Channel, client: Client, journal: Journal) -> None:
+    def __init__(self, trigger: Trigger, channel: Channel, poster: Poster, journal: Journal) -> None:
         self.trigger = trigger
         self._channel = channel
-        self._client = client
+        self._poster = poster
         self._journal = journal
         self._subscription: Subscription | None = None
         self._histories = Histories()
@@ -93,7 +94,7 @@ class Dispatcher:
         """Deliver once; a reply event goes back into the Broker before the delivery counts."""
         if self.trigger.of_channel:
             return await self._attempt_of_channel(event)
-        outcome, reply = await self._post(str(self.trigger.subscriber), event.with_extensions(**{TTL: None}))
+        outcome, reply = await self._post(str(self.trigger.subscriber), event)
         if reply is None:
             return outcome
         ttl = int(event.extensions.get(TTL, TTL_MAX)) - 1
@@ -120,18 +121,23 @@ class Dispatcher:
         return outcome
 
     async def _post(self, url: str, event: Event) -> tuple[Outcome, Event | None]:
-        if self.trigger.delivery.format == "json":
-            headers, body = {"content-type": "application/cloudevents+json"}, to_json(event)
-        else:
-            headers, body = to_binary(event)
-        headers |= {"prefer": "reply", "kn-namespace": self.trigger.namespace}
+        headers, body = self._encoded(event)
         try:
-            answer = await self._client.post(url, headers, body, self.trigger.delivery.timeout_seconds)
-        except TimeoutError:
-            return Outcome(0, f"no answer within {self.trigger.delivery.timeout_seconds:g} s"), None
+            answer = await self._poster.post(url, headers, body, self.trigger.delivery.timeout_seconds)
         except NoAnswer as error:
             return Outcome(0, str(error)), None
         return judge(answer.status, answer.headers, answer.body, of_channel=self.trigger.of_channel)
+
+    def _encoded(self, event: Event) -> tuple[dict[str, str], bytes]:
+        """What is posted; a Broker's count of hops is its own."""
+        if self.trigger.delivery.format == "json":
+            headers, body = to_structured(event if self.trigger.of_channel else event.with_extensions(**{TTL: None}))
+        else:
+            headers, body = to_binary(event)
+            if not self.trigger.of_channel:
+                headers.pop(f"ce-{TTL}", None)
+        headers["prefer"], headers["kn-namespace"] = "reply", self.trigger.namespace
+        return headers, body
 
     async def _dead_letter(self, event: Event, outcome: Outcome, attempt: int) -> Done | Again:
         sink = self.trigger.delivery.dead_letter_sink

@@ -25,6 +25,8 @@ from eventing.event import Event, RawData, is_json, rfc3339
 _REQUIRED = ("id", "source", "type", "specversion")
 # CloudEvents asks for lower-case letters and digits and recommends at most 20; Knative refuses hyphens.
 _NAME = re.compile(r"[a-z0-9]{1,64}")
+# Control characters, and what stands for bytes that were no UTF-8.
+_UNFIT = re.compile("[\x00-\x1f\x7f-\x9f\ufffd]")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _VALUE_BYTES_MAX = 1024
 _DEPTH_MAX = 64
@@ -147,7 +149,7 @@ def _checked(attributes: Mapping[str, Any], data: bytes) -> Event:
         text = str(value)
         if len(text.encode(errors="surrogatepass")) > _VALUE_BYTES_MAX:
             raise NotAnEvent(f"the attribute {name} is longer than {_VALUE_BYTES_MAX} bytes")
-        if any(character < " " or "\x7f" <= character <= "\x9f" or character == "\ufffd" for character in text):
+        if _UNFIT.search(text) is not None:
             raise NotAnEvent(f"the attribute {name} has characters that no attribute may have")
         texts[name] = text
     return Event.of_attributes(texts, data)

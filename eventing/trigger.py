@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -26,6 +27,9 @@ from eventing.filters import InvalidFilter, Matches, compile_filters, exact_type
 
 # What Knative's Kafka Broker calls it; there the order is that of a partition, here that of a subject.
 ORDER_ANNOTATION = "kafka.eventing.knative.dev/delivery.order"
+
+_OF_TRIGGER = frozenset({"broker", "brokerRef", "delivery", "filter", "filters", "subscriber"})
+_OF_SUBSCRIPTION = frozenset({"channel", "delivery", "reply", "subscriber"})
 
 
 class InvalidManifest(ValueError):
@@ -77,8 +81,12 @@ def read(file: Path) -> Manifest:
     """
     try:
         documents = [one for one in yaml.safe_load_all(file.read_text()) if one]
-    except (OSError, yaml.YAMLError) as error:
-        raise InvalidManifest(f"{file}: {error}") from error
+    except OSError as error:
+        raise InvalidManifest(f"{file}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InvalidManifest(f"{file} is no YAML: {' '.join(str(error).split())}") from error
+    if not all(isinstance(one, Mapping) for one in documents):
+        raise InvalidManifest(f"{file} holds something that is no Kubernetes object")
     return parse(documents)
 
 
@@ -102,8 +110,9 @@ def _trigger(document: Mapping[str, Any], brokers: Mapping[str, Mapping[str, Any
     broker = f"{namespace}/{spec.get('broker')}"
     if broker not in brokers:
         raise InvalidManifest(f"Trigger {namespace}/{name}: there is no Broker {broker}")
-    subscriber = (spec.get("subscriber") or {}).get("uri")
-    if not subscriber:
+    _known(spec, _OF_TRIGGER, f"Trigger {namespace}/{name}")
+    subscriber = _uri(spec, "subscriber", f"Trigger {namespace}/{name}")
+    if subscriber is None:
         raise InvalidManifest(f"Trigger {namespace}/{name}: spec.subscriber has no uri")
     delivery = spec.get("delivery") or (brokers[broker].get("spec") or {}).get("delivery")
     try:
@@ -132,7 +141,8 @@ def _subscription(document: Mapping[str, Any], channels: Mapping[str, Mapping[st
     channel = f"{namespace}/channels/{(spec.get('channel') or {}).get('name')}"
     if channel not in channels:
         raise InvalidManifest(f"Subscription {namespace}/{name}: there is no Channel {channel}")
-    subscriber, reply = ((spec.get(one) or {}).get("uri") for one in ("subscriber", "reply"))
+    _known(spec, _OF_SUBSCRIPTION, f"Subscription {namespace}/{name}")
+    subscriber, reply = (_uri(spec, one, f"Subscription {namespace}/{name}") for one in ("subscriber", "reply"))
     if not subscriber and not reply:
         raise InvalidManifest(f"Subscription {namespace}/{name} has neither a subscriber nor a reply")
     delivery = spec.get("delivery") or (channels[channel].get("spec") or {}).get("delivery")
@@ -153,6 +163,23 @@ def _subscription(document: Mapping[str, Any], channels: Mapping[str, Mapping[st
         )
     except InvalidDelivery as error:
         raise InvalidManifest(f"Subscription {namespace}/{name}: {error}") from error
+
+
+def _known(spec: Mapping[str, Any], fields: frozenset[str], who: str) -> None:
+    """A filter whose name is misspelt would let every event through."""
+    if unknown := sorted(spec.keys() - fields):
+        raise InvalidManifest(f"{who}: spec has no field {unknown[0]}; it has {', '.join(sorted(fields))}")
+
+
+def _uri(spec: Mapping[str, Any], field: str, who: str) -> str | None:
+    """Where events go, or None where nothing is said; *who* says it."""
+    uri = (spec.get(field) or {}).get("uri")
+    if uri is None:
+        return None
+    where = urlsplit(str(uri))
+    if where.scheme not in {"http", "https"} or not where.hostname:
+        raise InvalidManifest(f"{who}: spec.{field}.uri is an http(s) URL, not {uri!r}")
+    return str(uri)
 
 
 def _delivery(spec: Mapping[str, Any] | None, rules: Rules) -> DeliverySpec:

@@ -80,7 +80,10 @@ class Cache:
             ValueError: CACHE_URL is none that redis-py knows.
         """
         self._circuit = Circuit()
-        self._redis = None if settings is None else _client(settings)
+        try:
+            self._redis = None if settings is None else _client(settings)
+        except ValueError as error:
+            raise ValueError(f"CACHE_URL: {error}") from error
         #: How long a copy lives.
         self.ttl_seconds = 0.0 if settings is None else settings.ttl_seconds
         self._timeout_seconds = 0.0 if settings is None else settings.timeout_seconds

@@ -102,7 +102,7 @@ class Database:
             DeadlineExceeded: the call's deadline came first; for the rest as above.
         """
         with translated():
-            async with deadlines.bounded(), self._connection(begun=True) as connection:
+            async with deadlines.bounded(), self._begun() as connection:
                 transaction = Transaction(connection)
                 yield transaction
         correlation.current().recorded.extend(transaction.events)
@@ -112,28 +112,40 @@ class Database:
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, outside any transaction; raises Unavailable, DeadlineExceeded."""
         with translated():
-            async with deadlines.bounded(), self._connection(begun=False) as connection:
-                return await connection.fetch(statement, *arguments)
+            async with deadlines.bounded():
+                connection = await self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
+                try:
+                    rows = await connection.fetch(statement, *arguments)
+                except asyncio.CancelledError:
+                    self._leave(self.pool.release(connection))
+                    raise
+                except BaseException:
+                    await self.pool.release(connection)
+                    raise
+                await self.pool.release(connection)
+                return rows
 
     @contextlib.asynccontextmanager
-    async def _connection(self, *, begun: bool) -> AsyncIterator[Connection]:
-        """A connection of the pool, in a transaction where *begun*.
-
-        Whoever is cancelled does not wait until the server has cancelled the statement and rolled back: that goes on by
-        itself, and gives the connection back, or up.
-        """
+    async def _begun(self) -> AsyncIterator[Connection]:
+        """A connection of the pool, in a transaction."""
         async with contextlib.AsyncExitStack() as stack:
             try:
                 acquiring = self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
                 connection = await stack.enter_async_context(acquiring)
-                if begun:
-                    await stack.enter_async_context(connection.transaction())
+                await stack.enter_async_context(connection.transaction())
                 yield connection
             except asyncio.CancelledError as cancelled:
-                task = asyncio.create_task(_leave(stack.pop_all(), cancelled))
-                self._leaving.add(task)
-                task.add_done_callback(self._leaving.discard)
+                self._leave(stack.pop_all().__aexit__(type(cancelled), cancelled, None))
                 raise
+
+    def _leave(self, cleaning: Awaitable[object]) -> None:
+        """Whoever is cancelled does not wait until the server has cancelled the statement and rolled back.
+
+        That goes on by itself, and gives the connection back, or up.
+        """
+        task = asyncio.create_task(_left(cleaning))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """The first row of one statement, outside any transaction; raises Unavailable."""
@@ -141,10 +153,10 @@ class Database:
         return rows[0] if rows else None
 
 
-async def _leave(stack: contextlib.AsyncExitStack, cancelled: asyncio.CancelledError) -> None:
+async def _left(cleaning: Awaitable[object]) -> None:
     # A connection that cannot be cleaned up is closed by the pool, and nobody waits for this.
     with contextlib.suppress(Exception, asyncio.CancelledError):
-        await stack.__aexit__(type(cancelled), cancelled, None)
+        await cleaning
 
 
 async def create_pool(settings: DatabaseSettings) -> Pool:

@@ -38,6 +38,16 @@ def _second(at: int) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat().removesuffix("+00:00")
 
 
+def _of_start(record: logging.LogRecord) -> bool:
+    """Say why a function did not start, where uvicorn says that it did not: the last line is what people are shown."""
+    message = record.getMessage()
+    if message.startswith("Traceback"):
+        lines = message.strip().splitlines()
+        record.msg, record.args = "start_failed", ()
+        record.reason, record.exception = lines[-1], message
+    return not message.startswith("Application startup failed")
+
+
 def configure(function: str, level: str) -> None:
     """Write every log of this process to standard output, as JSON."""
     handler = logging.StreamHandler(sys.stdout)
@@ -50,3 +60,4 @@ def configure(function: str, level: str) -> None:
     # What these say at each request and start, our own lines say better.
     for noisy in ("httpx", "httpcore", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("uvicorn.error").addFilter(_of_start)

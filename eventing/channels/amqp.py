@@ -11,10 +11,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractMessage
 
 from eventing.event import Event, rfc3339
 
@@ -25,6 +24,22 @@ _DUE = "wake-due"
 _HOME = "wake-home"
 # A short string of AMQP 0-9-1 has at most so many bytes; longer content types travel as a header.
 _SHORT_BYTES_MAX = 255
+
+
+class Received(Protocol):
+    """A message as it came."""
+
+    @property
+    def headers(self) -> Mapping[str, Any]:
+        """By their names."""
+
+    @property
+    def content_type(self) -> str | None:
+        """The property of that name."""
+
+    @property
+    def body(self) -> bytes:
+        """The data."""
 
 
 def to_message(event: Event) -> Message:
@@ -46,7 +61,7 @@ def to_waiting(event: Event, attempts: int, due: float, home: str) -> Message:
     return message
 
 
-def again(message: AbstractMessage) -> Message:
+def again(message: Received) -> Message:
     """The same message, to be published once more."""
     headers = {name: value for name, value in message.headers.items() if not name.startswith("x-")}
     return Message(
@@ -54,17 +69,17 @@ def again(message: AbstractMessage) -> Message:
     )
 
 
-def due(message: AbstractMessage) -> float:
+def due(message: Received) -> float:
     """When a waiting message goes home, in seconds since 1970."""
     return _number(message.headers.get(_DUE)) / 1000
 
 
-def home(message: AbstractMessage) -> str:
+def home(message: Received) -> str:
     """The queue that a waiting message goes home to."""
     return str(message.headers.get(_HOME, ""))
 
 
-def of_message(message: AbstractMessage) -> Event | None:
+def of_message(message: Received) -> Event | None:
     """The event of a message; None for one that is no event."""
     attributes: dict[str, str] = {}
     for name, value in message.headers.items():

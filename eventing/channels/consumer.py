@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, cast
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractMessage
+import aiormq
+from aio_pika.abc import AbstractChannel, AbstractMessage
+from aiormq.abc import DeliveredMessage
 
 from eventing.channels.channel import ChannelUnavailable
 from eventing.channels.link import Link, Outlet, unavailable
@@ -17,7 +21,42 @@ _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 3.0
 _AGAIN_SECONDS = 1.0
 
-Handle = Callable[[AbstractIncomingMessage], Coroutine[Any, Any, None]]
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A message in hand. aio-pika's own class for it costs more than the rest of taking it."""
+
+    headers: Mapping[str, Any]
+    content_type: str | None
+    body: bytes
+    redelivered: bool
+    _tag: int
+    _channel: aiormq.Channel
+
+    @classmethod
+    def of(cls, message: DeliveredMessage, channel: aiormq.Channel) -> Taken:
+        """As the server sent it."""
+        properties = message.header.properties
+        redelivered, tag = bool(message.redelivered), int(message.delivery_tag or 0)
+        return cls(properties.headers or {}, properties.content_type, message.body, redelivered, tag, channel)
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it can still be settled; if not, it comes again."""
+        return not self._channel.is_closed
+
+    async def acknowledge(self) -> None:
+        """Tell the server that it is done; what it cannot be told now is delivered again."""
+        with contextlib.suppress(ChannelUnavailable), unavailable():
+            await self._channel.basic_ack(self._tag, wait=False)
+
+    async def give_back(self) -> None:
+        """Have it delivered again at once, and counted."""
+        with contextlib.suppress(ChannelUnavailable), unavailable():
+            await self._channel.basic_reject(self._tag, requeue=True, wait=False)
+
+
+Handle = Callable[[Taken], Coroutine[Any, Any, None]]
 
 
 class Consumer:
@@ -69,11 +108,9 @@ class Consumer:
             return True
         return False
 
-    async def moved(
-        self, message: AbstractIncomingMessage, outlet: Outlet, queue: str, changed: AbstractMessage
-    ) -> bool:
+    async def moved(self, message: Taken, outlet: Outlet, queue: str, changed: AbstractMessage) -> bool:
         """Have a message stored in another queue, as long as it is ours; False where it is not, and comes again."""
-        while not message.channel.is_closed:
+        while message.is_ours:
             try:
                 if await outlet.publish("", queue, changed):
                     return True
@@ -94,9 +131,9 @@ class Consumer:
             with unavailable():
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await channel.set_qos(prefetch_count=self._in_hand_max)
-                    queue = await channel.get_queue(self._queue, ensure=False)
-                    self._tag = await queue.consume(self._arrived)
-                    underlay = await channel.get_underlay_channel()
+                    underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
+                    consuming = await underlay.basic_consume(self._queue, partial(self._arrived, underlay))
+                    self._tag = consuming.consumer_tag
             underlay.on_consumer_cancel_callbacks.add(self._ended)
             channel.close_callbacks.add(self._ended)
 
@@ -115,20 +152,14 @@ class Consumer:
             else:
                 return
 
-    async def _arrived(self, message: AbstractIncomingMessage) -> None:
+    async def _arrived(self, channel: aiormq.Channel, message: DeliveredMessage) -> None:
         # A task of our own: those of the library are cancelled when the connection is lost.
-        self._start(self._handle(message))
+        self._start(self._handle(Taken.of(message, channel)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def settled(settling: Awaitable[Any]) -> None:
-    """Tell the server; what it cannot be told now is delivered again."""
-    with contextlib.suppress(ChannelUnavailable), unavailable():
-        await settling
 
 
 async def closed(channel: AbstractChannel) -> None:

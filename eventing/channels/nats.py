@@ -16,7 +16,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote, unquote
 
 import nats
 import nats.errors
@@ -37,9 +36,10 @@ from nats.js.api import (
 
 from eventing.channels.channel import Again, ChannelFull, ChannelUnavailable, Delivery, Features, Take
 from eventing.channels.lanes import Lanes, NotTaken
+from eventing.channels.nats_wire import HEADER, Reply, WireClient, event_of, reply_of
 from eventing.channels.settings import Settings
 from eventing.channels.taking import answer
-from eventing.event import Event
+from eventing.event import Event, encoded
 
 _log = logging.getLogger(__name__)
 _DEDUP_SECONDS = 120.0
@@ -49,7 +49,6 @@ _ACK_PENDING_MAX = 50_000
 _PULL_EXPIRES_SECONDS = 30.0
 # The clocks of two processes need not agree to the millisecond.
 _EARLY_SECONDS = 0.05
-_HEADER = "ce-"
 # JetStream's error codes for "no room": account, server and stream limits (server/errors.json).
 _FULL = frozenset({10002, 10023, 10028, 10047, 10054, 10077})
 
@@ -97,7 +96,7 @@ class NatsChannels:
             if not first_error.done():
                 first_error.set_result(error)
 
-        client = Client()
+        client = WireClient()
         # The library would try for ever at first too, without a word.
         connecting = asyncio.create_task(
             client.connect(
@@ -178,7 +177,7 @@ class NatsChannel:
         Raises:
             ChannelUnavailable: it did not; ChannelFull where the stream has no room.
         """
-        headers = {f"{_HEADER}{name}": quote(value, safe=_SAFE) for name, value in event.attributes.items()}
+        headers = {f"{HEADER}{name}": encoded(value) for name, value in event.attributes.items()}
         # Of source and id: two sources may use the same ids.
         headers["Nats-Msg-Id"] = hashlib.sha256(f"{event.source}\0{event.id}".encode()).hexdigest()
         with _unavailable():
@@ -237,29 +236,22 @@ class _Attempts:
     def __init__(self) -> None:
         self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
 
-    def number(self, message: Msg) -> int:
+    def number(self, reply: Reply) -> int:
         """The number of this delivery."""
-        known, _ = self._known.get(_place(message), (0, 0.0))
-        return max(message.metadata.num_delivered, known + 1)
+        known, _ = self._known.get(reply.place, (0, 0.0))
+        return max(reply.delivered, known + 1)
 
-    def early(self, message: Msg) -> float:
+    def early(self, reply: Reply) -> float:
         """By how many seconds it has come too early."""
-        _, due = self._known.get(_place(message), (0, 0.0))
+        _, due = self._known.get(reply.place, (0, 0.0))
         return max(0.0, due - time.monotonic())
 
-    def note(self, message: Msg, number: int, wait_seconds: float) -> None:
+    def note(self, reply: Reply, number: int, wait_seconds: float) -> None:
         """Remember a delivery, of as many events as may be under way."""
-        place = _place(message)
-        self._known[place] = number, time.monotonic() + wait_seconds
-        self._known.move_to_end(place)
+        self._known[reply.place] = number, time.monotonic() + wait_seconds
+        self._known.move_to_end(reply.place)
         if len(self._known) > _ACK_PENDING_MAX:
             self._known.popitem(last=False)
-
-
-def _place(message: Msg) -> str:
-    """What names a stored message: its number, and when it was stored, since a new stream counts from 1 again."""
-    words = message.reply.split(".")
-    return f"{words[-4]}.{words[-2]}"
 
 
 class _PullSubscription:
@@ -343,35 +335,54 @@ class _PullSubscription:
             _log.error("delivery_failed", exc_info=error)
 
     async def _handle(self, message: Msg) -> None:
-        event = _event(message)
+        event = event_of(message)
         if event is None:
             await message.term()
             return
-        if (early := self._attempts.early(message)) > _EARLY_SECONDS:
+        reply = reply_of(message)
+        if (early := self._attempts.early(reply)) > _EARLY_SECONDS:
             await message.nak(delay=early)
             return
-        attempt = self._attempts.number(message)
-        self._attempts.note(message, attempt, 0.0)
-        working = asyncio.create_task(_keep_alive(message, self._ack_wait_seconds / 2.5))
+        attempt = self._attempts.number(reply)
+        self._attempts.note(reply, attempt, 0.0)
+        working = _KeepAlive(message, self._ack_wait_seconds / 2.5)
         try:
             answered = await answer(self._take, Delivery(event, attempt))
         except NotTaken:
             answered = Again(0.0)
         finally:
-            working.cancel()
+            working.stop()
         if isinstance(answered, Again):
-            self._attempts.note(message, attempt, answered.seconds)
+            self._attempts.note(reply, attempt, answered.seconds)
             # A delay of nothing is left out: to the server it would mean its own ack_wait.
             await message.nak(delay=answered.seconds or None)
         else:
             await message.ack()
 
 
-async def _keep_alive(message: Msg, seconds: float) -> None:
-    while True:
-        await asyncio.sleep(seconds)
-        with contextlib.suppress(nats.errors.Error):
-            await message.in_progress()
+class _KeepAlive:
+    """Tells the server from time to time that an event is in hand; most are done before the first time."""
+
+    def __init__(self, message: Msg, seconds: float) -> None:
+        self._message = message
+        self._seconds = seconds
+        self._saying: asyncio.Task[None] | None = None
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+
+    def _begin(self) -> None:
+        self._saying = asyncio.create_task(self._say())
+
+    async def _say(self) -> None:
+        while True:
+            with contextlib.suppress(nats.errors.Error):
+                await self._message.in_progress()
+            await asyncio.sleep(self._seconds)
+
+    def stop(self) -> None:
+        """It is in hand no more."""
+        self._timer.cancel()
+        if self._saying is not None:
+            self._saying.cancel()
 
 
 @contextlib.contextmanager
@@ -384,22 +395,6 @@ def _unavailable() -> Iterator[None]:
         raise kind(f"nats-server: {error.description or error}") from error
     except (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError) as error:
         raise ChannelUnavailable(f"nats-server: {error or type(error).__name__}") from error
-
-
-_SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-
-
-def _event(message: Msg) -> Event | None:
-    """The stored event; None for something that was not stored by a Broker."""
-    attributes = {
-        name[len(_HEADER) :].lower(): unquote(value)
-        for name, value in (message.headers or {}).items()
-        if name.lower().startswith(_HEADER)
-    }
-    if not {"id", "source", "type"} <= attributes.keys():
-        _log.error("foreign_message_in_stream", extra={"subject": message.subject})
-        return None
-    return Event.of_attributes(attributes, message.data)
 
 
 def _upper(name: str) -> str:

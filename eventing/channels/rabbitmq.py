@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, ExchangeType
+from aio_pika.abc import AbstractChannel, ExchangeType
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from eventing.channels import amqp, topology
 from eventing.channels.channel import Again, ChannelUnavailable, Delivery, Done, Features, Take
-from eventing.channels.consumer import Consumer, closed, settled
+from eventing.channels.consumer import Consumer, Taken, closed
 from eventing.channels.lanes import Lanes, NotTaken
 from eventing.channels.link import Link, Outlet, unavailable
 from eventing.channels.recent import KEPT_SECONDS, Recent
@@ -268,18 +268,18 @@ class _QueueSubscription:
     async def _declare(self) -> None:
         await self._server.declare_queue(self._source.queue, self._source.exchange, self._source.key)
 
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
+    async def _handle(self, message: Taken) -> None:
         event = amqp.of_message(message)
         if event is None:
             _log.error("foreign_message_in_queue", extra={"queue": self._source.queue})
-            await settled(message.ack())
+            await message.acknowledge()
         elif self._source.event_type not in {None, event.type}:
-            await settled(message.ack())
+            await message.acknowledge()
         else:
-            attempt = amqp.attempt(message.headers, redelivered=bool(message.redelivered))
+            attempt = amqp.attempt(message.headers, redelivered=message.redelivered)
             await self._deliver(message, Delivery(event, attempt))
 
-    async def _deliver(self, message: AbstractIncomingMessage, delivery: Delivery) -> None:
+    async def _deliver(self, message: Taken, delivery: Delivery) -> None:
         try:
             answered = await answer(self._take, delivery)
         except NotTaken:
@@ -287,11 +287,11 @@ class _QueueSubscription:
             return
         if isinstance(answered, Again) and self._lanes is not None:
             await self._consumer.wait(min(answered.seconds, _ORDERED_WAIT_SECONDS_MAX))
-            await settled(message.reject(requeue=True))
+            await message.give_back()
         elif isinstance(answered, Done) or await self._set_aside(message, delivery, answered.seconds):
-            await settled(message.ack())
+            await message.acknowledge()
 
-    async def _set_aside(self, message: AbstractIncomingMessage, delivery: Delivery, seconds: float) -> bool:
+    async def _set_aside(self, message: Taken, delivery: Delivery, seconds: float) -> bool:
         """Have it stored for later before it is acknowledged; False where the delivery is lost, and comes again."""
         due, queue = time.time() + seconds, self._source.queue
         waiting = amqp.to_waiting(delivery.event, delivery.attempt, due, queue)

@@ -6,11 +6,9 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from aio_pika.abc import AbstractIncomingMessage
-
 from eventing.channels import amqp
 from eventing.channels.channel import ChannelUnavailable
-from eventing.channels.consumer import Consumer, settled
+from eventing.channels.consumer import Consumer, Taken
 from eventing.channels.link import Link, Outlet
 
 _log = logging.getLogger(__name__)
@@ -45,19 +43,19 @@ class WaitingRoom:
         """Hold none any more; they stay in their queue."""
         await self._consumer.close()
 
-    async def _hold(self, message: AbstractIncomingMessage) -> None:
+    async def _hold(self, message: Taken) -> None:
         seconds = amqp.due(message) - time.time()
         if seconds > 0 and not await self._consumer.wait(min(seconds, _HELD_SECONDS_MAX)):
             return
         if seconds > _HELD_SECONDS_MAX:
             if await self._consumer.moved(message, self._outlet, self._queue, amqp.again(message)):
-                await settled(message.ack())
+                await message.acknowledge()
         else:
             await self._send_home(message)
 
-    async def _send_home(self, message: AbstractIncomingMessage) -> None:
+    async def _send_home(self, message: Taken) -> None:
         home = amqp.home(message)
-        while not message.channel.is_closed:
+        while message.is_ours:
             try:
                 if not await self._outlet.publish("", home, amqp.again(message)):
                     _log.warning("waiting_event_dropped: its Trigger's queue %s was deleted", home)
@@ -66,5 +64,5 @@ class WaitingRoom:
                 if not await self._consumer.wait(_AGAIN_SECONDS):
                     return
             else:
-                await settled(message.ack())
+                await message.acknowledge()
                 return

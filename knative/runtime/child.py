@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,7 @@ PR_SET_NAME = 15
 CLONE_NEWUSER = 0x10000000
 # The uid a process started with `without_root` sees as its own. PostgreSQL only asks that it is not 0.
 UNPRIVILEGED_UID = 1000
+_PORTS = range(20_000, 32_000)
 
 
 class StartFailed(Exception):
@@ -119,7 +121,7 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
         StartFailed: the process ended first, or the time is over; with the last line of its log.
     """
     deadline = time.monotonic() + seconds
-    name = Path(str(process.args[0])).name if isinstance(process.args, list) else "the program"
+    name = _name(process.args)
     while not ready():
         if process.poll() is not None:
             raise StartFailed(
@@ -128,6 +130,12 @@ def wait_until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log:
         if time.monotonic() > deadline:
             raise StartFailed(f"{name} was not ready within {seconds:.0f} s: {last_line(log)}; all of it is in {log}")
         time.sleep(0.005)
+
+
+def _name(arguments: object) -> str:
+    """What people call a program: its file, or the module that Python runs."""
+    words = [str(one) for one in arguments] if isinstance(arguments, list | tuple) else [str(arguments)]
+    return words[2] if words[1:2] == ["-m"] else Path(words[0]).name
 
 
 def last_line(log: Path) -> str:
@@ -141,11 +149,18 @@ def last_line(log: Path) -> str:
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A TCP port that was free a moment ago."""
+    """A TCP port that was free a moment ago.
+
+    Below those that Linux gives to outgoing connections (ip_local_port_range), one of which would take it meanwhile.
+    """
+    for port in random.sample(_PORTS, 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((host, port))
+            return port
     with socket.socket() as probe:
         probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        chosen: int = probe.getsockname()[1]
+        return chosen
 
 
 def accepts(host: str, port: int) -> bool:

@@ -62,10 +62,10 @@ def _parser() -> argparse.ArgumentParser:
     one = add("up", _up, "run everything in the foreground; ctrl-C stops it")
     _manifests(one)
     one.add_argument("--host", default=os.environ.get("WAKE_HOST", "127.0.0.1"), help="address to listen on")
-    one.add_argument("--port", type=int, default=_setting("WAKE_PORT", 8080), help="HTTP and gRPC (WAKE_PORT, 8080)")
+    one.add_argument("--port", type=_port, default=_setting("WAKE_PORT", 8080), help="HTTP and gRPC (WAKE_PORT, 8080)")
     one.add_argument(
         "--broker-port",
-        type=int,
+        type=_port,
         default=_setting("WAKE_BROKER_PORT", 8082),
         help="Broker ingress (WAKE_BROKER_PORT, 8082)",
     )
@@ -97,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
     one = add("logs", _logs, "print what a function (or envoy, broker, postgres, nats-server, rabbitmq-server) wrote")
     one.add_argument("name", help="a function's name, as `wake ps` lists it, or a part's")
     one.add_argument("-f", "--follow", action="store_true", help="go on as it grows")
-    one.add_argument("-n", "--lines", type=int, default=100, help="how many of the last lines (100)")
+    one.add_argument("-n", "--lines", type=workbench.count, default=100, help="how many of the last lines (100)")
     _about_events(add)
     one = add("check-books", _check_books, "compare ledger, orders and card processor; exits 1 on any difference")
     one.add_argument("--at-rest", action="store_true", help="nothing is under way: compare everything")
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
 def _about_events(add: Callable[[str, Command, str], argparse.ArgumentParser]) -> None:
     one = add("events", _events, "list what happened to events: accepted, delivered, failed, dead-lettered")
     one.add_argument("-s", "--subject", help="only those about this subject (an order's id)")
-    one.add_argument("-n", "--last", type=int, default=50, help="how many of the last happenings (50)")
+    one.add_argument("-n", "--last", type=workbench.count, default=50, help="how many of the last happenings (50)")
     one.add_argument("-f", "--follow", action="store_true", help="go on as they happen")
     one.add_argument("--json", action="store_true", help="one JSON object a line")
     one = add(
@@ -146,9 +146,17 @@ def _own() -> Path:
 
 def _setting(name: str, default: int) -> int:
     value = os.environ.get(name, "")
-    if value and not value.isdigit():
-        sys.exit(f"wake: {name} is {value!r}, but a port is a number from 1 to 65535")
-    return int(value) if value else default
+    try:
+        return _port(value) if value else default
+    except argparse.ArgumentTypeError as error:
+        sys.exit(f"wake: {name}: {error}")
+
+
+def _port(text: str) -> int:
+    """A port; 0 is any that is free."""
+    if not (text.isascii() and text.isdigit() and int(text) < 2**16):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: that is a number from 1 to 65535")
+    return int(text)
 
 
 def _running(state: State) -> dict[str, Any]:
@@ -190,8 +198,11 @@ def _up(options: argparse.Namespace) -> int:
             state.close()
     except ManifestErrors as errors:
         print("\n".join(str(error) for error in errors.errors), file=sys.stderr)
+        many = len(errors.errors)
         raise Refused(
-            f"{len(errors.errors)} things in {options.manifests} are not as Knative would take them"
+            f"{many} things in {options.manifests} are not as Knative would take them"
+            if many > 1
+            else f"nothing is started from {options.manifests}"
         ) from errors
     except (StartFailed, JobFailed, MissingValue, up.PortTaken, NotRunnable, NoSuchRevision, ValueError) as error:
         raise Refused(str(error)) from error
@@ -394,6 +405,15 @@ def _as_admin(work: Callable[[Any, argparse.Namespace], int], options: argparse.
 
 
 def _republish(options: argparse.Namespace) -> int:
+    from datetime import UTC, datetime  # noqa: PLC0415
+
+    from knative.runtime.api import ApiFailed  # noqa: PLC0415
+    from knative.runtime.deadletters import moment  # noqa: PLC0415
+
+    try:
+        moment(options.since, datetime.now(UTC))
+    except ApiFailed as error:
+        raise Refused(f"--since: {error}") from error
     return _run_beside("republish", ["--since", options.since], options)
 
 
@@ -411,7 +431,7 @@ def _run_beside(what: str, words: list[str], options: argparse.Namespace) -> int
 
     state = State(options.state)
     status = _running(state)
-    platform = load(_own())
+    platform = load(Path(status["manifests"]))
     values = environment.Values.of(
         platform, provision.complete(platform, status["postgres_port"], state.secrets).secrets
     )

@@ -60,6 +60,9 @@ def _found(api: Admin, named: str) -> str:
     Raises:
         ApiFailed: no letter, or several.
     """
+    if not named:
+        # As from `discard "$ID"` where nothing set it: every letter begins with it.
+        raise ApiFailed("an empty id means no dead letter: `wake deadletters list`")
     if len(named) == 36:
         return named
     found = [one["id"] for one in _pages(api, {}) if one["id"].startswith(named) or one["id"].endswith(named)]

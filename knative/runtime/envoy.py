@@ -18,6 +18,8 @@ from knative.runtime import child, programs
 
 _COUNTER = re.compile(r"^cluster\.(?P<cluster>.+)\.upstream_rq_(?P<what>active|pending_active|total)$")
 _PLACE = re.compile(r"^(?P<cluster>[^:]+)::127\.0\.0\.1:(?P<port>\d+)::rq_active::")
+# What it says as it aborts (source/common/filesystem/inotify/watcher_impl.cc).
+_NO_INOTIFY = b"assert failure: inotify_fd_ >= 0"
 _CLUSTER = re.compile(r"^(?P<cluster>[^:]+)::observability_name::")
 
 
@@ -36,6 +38,8 @@ class Envoy:
     process: subprocess.Popen[bytes]
     admin: Path
     log: Path
+    # How long its log was before it started.
+    log_bytes_before: int = 0
 
     def counts(self) -> Mapping[str, Count]:
         """What was counted, by cluster.
@@ -90,7 +94,12 @@ class Envoy:
         Raises:
             StartFailed: it refused its configuration, in its own words, or took longer than half a minute.
         """
-        child.wait_until(self._is_live, self.process, self.log, seconds=30)
+        try:
+            child.wait_until(self._is_live, self.process, self.log, seconds=30)
+        except child.StartFailed as error:
+            if _NO_INOTIFY in self.log.read_bytes()[self.log_bytes_before :]:
+                raise child.StartFailed(_too_few_watches(self.log)) from error
+            raise
 
     def _is_live(self) -> bool:
         try:
@@ -125,6 +134,7 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
     file = folder / "envoy.json"
     file.write_text(json.dumps(configuration, indent=1))
     admin.unlink(missing_ok=True)
+    log_bytes_before = log.stat().st_size if log.exists() else 0
     process = child.start(
         # One worker, or a limit of connections would be each worker's own. Without hot restart it has no shared memory,
         # which a kill -9 would leave behind and two on one machine could get in each other's way over.
@@ -140,4 +150,13 @@ def start(configuration: Mapping[str, Any], folder: Path, admin: Path, log: Path
         ],
         log=log,
     )
-    return Envoy(process, admin, log)
+    return Envoy(process, admin, log, log_bytes_before)
+
+
+def _too_few_watches(log: Path) -> str:
+    """Envoy follows each revision's endpoints with an inotify instance of its own, and aborts where it gets none."""
+    return (
+        "Envoy got too few inotify instances: it needs one for each function, and all that one user runs on this "
+        "machine share fs.inotify.max_user_instances: stop another Wake, or allow more with "
+        f"`sudo sysctl fs.inotify.max_user_instances=1024` (Envoy's own words are in {log})"
+    )

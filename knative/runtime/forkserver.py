@@ -116,7 +116,13 @@ class ForkServer:
         if "loaded" in message:
             self.loaded.set_result(message["loaded"])
         elif "started" in message:
-            self._started.pop(message["started"]).set_result(message["pid"])
+            started = self._started.pop(message["started"])
+            if started.cancelled():
+                # Whoever wanted it has gone, and would never end it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(message["pid"], signal.SIGKILL)
+            else:
+                started.set_result(message["pid"])
         else:
             # A child may end before whoever started it came back from waiting for its pid.
             asyncio.get_running_loop().call_soon(self._tell, message["pid"], message["exit"])

@@ -312,19 +312,25 @@ _SENTENCES = {
 
 
 def _replies() -> dict[str, Any]:
-    """Envoy's own answers as problem documents; with Retry-After where trying again may help."""
+    """Envoy's own answers as problem documents, and as plain sentences in gRPC's status; with Retry-After on a 503."""
     mappers = []
     for status, (title, detail) in _SENTENCES.items():
         body = json.dumps({"type": "about:blank", "title": title, "status": status, "detail": detail})
         condition = {"op": "EQ", "value": {"default_value": status, "runtime_key": f"reply_{status}"}}
-        mapper: dict[str, Any] = {
-            "filter": {"status_code_filter": {"comparison": condition}},
-            "body_format_override": {
-                "text_format_source": {"inline_string": body},
-                "content_type": "application/problem+json",
-            },
-        }
+        of_status: dict[str, Any] = {"status_code_filter": {"comparison": condition}}
+        mapper: dict[str, Any] = {"filter": of_status, "body_format_override": _body(body, "application/problem+json")}
         if status == 503:
             mapper["headers_to_add"] = [{"header": {"key": "retry-after", "value": "1"}}]
-        mappers.append(mapper)
+        # Envoy makes the body a gRPC answer's grpc-message; the first mapper that fits is taken.
+        of_grpc = {"and_filter": {"filters": [of_status, _IS_GRPC]}}
+        mappers += [{"filter": of_grpc, "body_format_override": _body(detail, "text/plain")}, mapper]
     return {"mappers": mappers}
+
+
+_IS_GRPC: dict[str, Any] = {
+    "header_filter": {"header": {"name": "content-type", "string_match": {"prefix": "application/grpc"}}}
+}
+
+
+def _body(text: str, content_type: str) -> dict[str, Any]:
+    return {"text_format_source": {"inline_string": text}, "content_type": content_type}

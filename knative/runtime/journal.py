@@ -14,7 +14,7 @@ _LINES_MAX = 1_000_000
 
 def heading() -> str:
     """The table's first line."""
-    return f"{'TIME':<14}{'WHAT':<15}{'TYPE':<26}{'TRIGGER':<20}{'SUBJECT':<38}DETAIL"
+    return f"{'TIME':<14}{'WHAT':<15}{'TYPE':<26}{'TRIGGER':<26}{'SUBJECT':<38}DETAIL"
 
 
 def row(happening: Mapping[str, Any]) -> str:
@@ -22,7 +22,7 @@ def row(happening: Mapping[str, Any]) -> str:
     time = str(happening.get("time", ""))[11:23]
     return (
         f"{time:<14}{happening.get('kind', ''):<15}{happening.get('type', ''):<26}"
-        f"{happening.get('trigger', ''):<20}{happening.get('subject', '') or '':<38}{detail(happening)}"
+        f"{happening.get('trigger', ''):<26}{happening.get('subject', '') or '':<38}{detail(happening)}"
     ).rstrip()
 
 

@@ -90,6 +90,8 @@ def collect(place: Path) -> list[Document]:
         return build(place)
     if place.is_file():
         return read(place)
+    if not place.is_dir():
+        raise ManifestErrors([ManifestError(place, 1, "", "there is no such file or folder")])
     files = [one for one in sorted(place.rglob("*.y*ml")) if one.suffix in {".yaml", ".yml"} and _is_ours(one, place)]
     if not files:
         raise ManifestErrors([ManifestError(place, 1, "", "there is no YAML here")])

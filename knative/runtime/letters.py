@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-HEADING = f"{'ID':<38}{'KEPT AT':<18}{'STATE':<11}{'TYPE':<24}{'WHERE IT FAILED':<18}{'TRIES':<7}WHY"
+HEADING = f"{'ID':<38}{'KEPT AT':<18}{'STATE':<11}{'TYPE':<28}{'WHERE IT FAILED':<22}{'TRIES':<7}WHY"
 
 
 def row(one: Mapping[str, Any]) -> str:
@@ -15,8 +15,8 @@ def row(one: Mapping[str, Any]) -> str:
     at = datetime.fromisoformat(one["received_at"]).astimezone()
     state = one["state"] + ("*" if one["edited"] else "")
     return (
-        f"{one['id']:<38}{at:%m-%d %H:%M:%S}    {state:<11}{one['type']:<24}{_where(one['destination']):<18}"
-        f"{one['attempts_made']:<7}{_why(one)}"
+        f"{one['id']:<38}{at:%m-%d %H:%M:%S}    {state:<11}{one['type']:<28}{_where(one['destination']):<22}"
+        f"{one['attempts_made']:<7}{_shortened(_why(one))}"
     )
 
 
@@ -27,7 +27,10 @@ def _where(destination: str | None) -> str:
 
 def _why(one: Mapping[str, Any]) -> str:
     parts = [str(part) for part in (one["code"], one["answer"]) if part]
-    text = " ".join(": ".join(parts).split()) or "no answer"
+    return " ".join(": ".join(parts).split()) or "no answer"
+
+
+def _shortened(text: str) -> str:
     return text if len(text) <= 100 else text[:99] + "…"
 
 

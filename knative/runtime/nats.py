@@ -39,7 +39,7 @@ class Nats:
         child.stop(self.process, number=signal.SIGINT)
 
 
-def start(folder: Path, port: int, log: Path) -> Nats:
+def start(folder: Path, port: int, log: Path, sync_interval: str = "always") -> Nats:
     """Start nats-server on a port of loopback with its streams in *folder*.
 
     `sync_interval: always` makes it call fsync before it acknowledges. With its default of two minutes a power cut
@@ -58,7 +58,7 @@ def start(folder: Path, port: int, log: Path) -> Nats:
         "listen": f"127.0.0.1:{port}",
         "max_payload": 8 * 1024 * 1024,
         "authorization": {"token": token},
-        "jetstream": {"store_dir": str(folder / "store"), "sync_interval": "always"},
+        "jetstream": {"store_dir": str(folder / "store"), "sync_interval": sync_interval},
     }
     configuration = folder / "nats-server.json"
     configuration.touch(mode=0o600)

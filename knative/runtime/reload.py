@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchfiles import Change, awatch
+from watchfiles._rust_notify import WatchfilesRustInternalError
 
 _IGNORED = {".venv", ".wake", ".git", "__pycache__", "tests", "docs", "node_modules", ".mypy_cache", ".ruff_cache"}
 _CODE = {".py", ".sql"}
@@ -15,6 +16,10 @@ _MANIFESTS = {".yaml", ".yml"}
 _WRITTEN = {".log", ".pyc", ".swp", ".tmp", ".db", ".sqlite", ".pid", ".unfinished"}
 # Editors write a file in several steps; what follows within this is the same save.
 _DEBOUNCE_MILLISECONDS = 60
+
+
+class NotFollowed(Exception):
+    """What is saved cannot be seen; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +62,16 @@ def sources(root: Path) -> list[Path]:
 
 
 async def saves(folders: Iterable[Path], programs: Path | None) -> AsyncIterator[Saved]:
-    """Every save below these folders, from now on."""
+    """Every save below these folders, from now on.
+
+    Raises:
+        NotFollowed: the machine lets nobody watch any more files.
+    """
 
     def wanted(_: Change, path: str) -> bool:
         return matters(path, programs)
 
-    async for changes in awatch(
+    changes = awatch(
         *dict.fromkeys(folders),
         watch_filter=wanted,
         debounce=_DEBOUNCE_MILLISECONDS,
@@ -70,5 +79,12 @@ async def saves(folders: Iterable[Path], programs: Path | None) -> AsyncIterator
         # Ctrl-C is the runtime's own business.
         raise_interrupt=False,
         ignore_permission_denied=True,
-    ):
-        yield kinds((path for _, path in changes), programs)
+    )
+    try:
+        async for changed in changes:
+            yield kinds((path for _, path in changed), programs)
+    except (WatchfilesRustInternalError, OSError) as error:
+        raise NotFollowed(
+            f"{error}: allow more with `sudo sysctl fs.inotify.max_user_instances=1024 "
+            "fs.inotify.max_user_watches=524288`"
+        ) from error

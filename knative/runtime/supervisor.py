@@ -32,9 +32,13 @@ class Server(Protocol):
 class Supervisor:
     """Starts parts, watches them, and starts again those that end unasked."""
 
-    def __init__(self, tell: Callable[[str], None], changed: Callable[[], None]) -> None:
+    def __init__(
+        self, tell: Callable[[str], None], changed: Callable[[], None], restarted: Callable[[str], None]
+    ) -> None:
+        """*restarted* is told the name of a part that ended and serves again."""
         self._tell = tell
         self._changed = changed
+        self._restarted = restarted
         self._servers: dict[str, Server] = {}
         self._watches: dict[str, asyncio.Task[None]] = {}
 
@@ -77,9 +81,15 @@ class Supervisor:
             try:
                 self._servers[name] = server = start()
                 await asyncio.to_thread(server.wait_until_ready)
+                self._restarted(name)
             except child.StartFailed as error:
                 self._tell(str(error))
             self._changed()
+
+    async def restart(self, name: str) -> None:
+        """End a part, which is then started again like one that ended by itself; one that never started is not."""
+        if name in self._servers:
+            await asyncio.to_thread(self._servers[name].stop)
 
     async def stop(self, *names: str) -> None:
         """Stop these parts side by side; those that never started are passed over."""

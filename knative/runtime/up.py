@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import shlex
 import signal
@@ -21,6 +22,7 @@ from knative.runtime import (
     broker,
     channel,
     child,
+    disk,
     environment,
     history,
     ingress,
@@ -68,12 +70,16 @@ class Runtime:
         self._platform = platform
         self._state = state
         self._options = options
-        self._supervisor = Supervisor(self._tell, self._changed)
+        self._supervisor = Supervisor(self._tell, self._changed, self._restarted)
         self._fork_server: ForkServer | None = None
         self._postgres: postgres.Postgres | None = None
         self._channel: channel.Server | None = None
         self._broker: broker.Broker | None = None
         self._since = time.time()
+        if options.port and options.port == options.broker_port:
+            raise PortTaken(
+                f"The API and the Broker cannot both have port {options.port}: choose another for one of them"
+            )
         self._port = _claimed(options.host, options.port, "WAKE_PORT")
         self._broker_port = _claimed(options.host, options.broker_port, "WAKE_BROKER_PORT")
         self._gateway_port = child.free_port()
@@ -116,12 +122,12 @@ class Runtime:
             self._announce()
             self._later(self._serving.scale())
             self._later(self._follow_saves())
+            self._later(self._watch_disk())
             self._ping()
             await self._run_sources()
             if after_crash and self._platform.ping_sources:
                 self._tell("the last run ended without stopping: every PingSource fires once, to sweep what it left")
-                for source in self._platform.ping_sources:
-                    self._later(self._pinger(source).send())
+                self._fire_sources()
             await stop.wait()
         finally:
             await self._stop()
@@ -227,6 +233,15 @@ class Runtime:
         sink = addresses.url(source.sink, self._broker_ingress)
         return Pinger(source, sink, ("127.0.0.1", self._gateway_port), self._tell)
 
+    def _fire_sources(self) -> None:
+        for source in self._platform.ping_sources:
+            self._later(self._pinger(source).send())
+
+    def _restarted(self, name: str) -> None:
+        """Events that nobody took while this part was away are swept now, and not at the next tick."""
+        if self._up and name in {"broker", *channel.PARTS.values()}:
+            self._fire_sources()
+
     def _ping(self) -> None:
         """Run the PingSources that there are now."""
         wanted = self._platform.ping_sources
@@ -251,7 +266,27 @@ class Runtime:
             log = self._state.log(name)
             await self._supervisor.start(name, partial(Sourcing.start, command, source.folder, variables, log))
 
+    async def _watch_disk(self) -> None:
+        """Say that the disk is full, and take up what stopped for it once it is not."""
+        with contextlib.suppress(FileNotFoundError):
+            async for full in disk.changes(self._state.folder):
+                if full:
+                    self._tell(
+                        f"the disk of {self._state.folder} is full: events wait in the outboxes until there is room"
+                    )
+                    continue
+                self._tell(f"the disk of {self._state.folder} has room again")
+                self._changed()
+                await self._supervisor.restart(channel.PARTS["nats"])
+
     async def _follow_saves(self) -> None:
+        """Take what is saved for as long as this runs, where the machine lets us see it."""
+        try:
+            await self._take_saves()
+        except reload.NotFollowed as error:
+            self._tell(f"what you save takes effect at the next `wake up` only: {error}")
+
+    async def _take_saves(self) -> None:
         """What is saved takes effect at the next request; what is broken leaves the last good one in force."""
         place = self._options.manifests.resolve()
         folders = [place if place.is_dir() else place.parent]
@@ -336,12 +371,17 @@ class Runtime:
             self._state.write_status(self._status())
         except FileNotFoundError:
             self._tell(f"{self._state.folder} was deleted while Wake runs on it: stop it, and start it again")
+        except OSError as error:
+            # A full disk, which is said elsewhere, and once.
+            if error.errno != errno.ENOSPC:
+                raise
 
     def _status(self) -> Mapping[str, Any]:
         return {
             "pid": os.getpid(),
             "started": process_started(os.getpid()),
             "since": self._since,
+            "manifests": str(self._options.manifests.resolve()),
             "url": self.url,
             "broker": self._broker_ingress,
             "gateway": self._gateway_url,
@@ -412,6 +452,10 @@ def _claimed(host: str, port: int, setting: str) -> int:
         try:
             probe.bind((host, port))
         except OSError as error:
+            if error.errno not in {errno.EADDRINUSE, errno.EACCES}:
+                raise PortTaken(
+                    f"{host} is no address that can be listened on here ({error.strerror}): see WAKE_HOST"
+                ) from error
             flag = setting.removeprefix("WAKE_").lower().replace("_", "-")
             raise PortTaken(
                 f"Port {port} on {host} cannot be used ({error.strerror}): stop what uses it, "

@@ -6,6 +6,13 @@ import argparse
 from pathlib import Path
 
 
+def count(text: str) -> int:
+    """How many: 1 or more."""
+    if not (text.isascii() and text.isdigit() and int(text)):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 on")
+    return int(text)
+
+
 def deadletters(parser: argparse.ArgumentParser) -> None:
     """The subcommands, each with what it may be told."""
     commands = parser.add_subparsers(metavar="COMMAND", title="commands", required=True)
@@ -25,7 +32,7 @@ def deadletters(parser: argparse.ArgumentParser) -> None:
         default="kept",
         help="what became of them (kept)",
     )
-    listed.add_argument("-n", "--last", type=int, default=50, help="how many at most (50)")
+    listed.add_argument("-n", "--last", type=count, default=50, help="how many at most (50)")
     for name, text in (
         ("show", "show the event, why it is here, every attempt and every change"),
         ("diff", "show how the event breaks its type's schema, and what was edited"),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+from datetime import UTC
 from typing import Any
 
 import pytest
+from cloudevents.core.bindings.http import to_binary_event
+from cloudevents.core.v1.event import CloudEvent
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eventing.event import Event, new_id, to_binary, to_json, to_structured
+from eventing.event import Event, RawData, new_id, to_binary, to_json, to_structured
 from eventing.gate import NotAnEvent, from_json, receive
 
 REQUIRED = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/wake/orders", "ce-type": "orders.placed.v1"}
@@ -49,6 +52,21 @@ events = st.builds(
     extensions=st.dictionaries(names, texts, max_size=4),
     data=st.binary(max_size=200),
 )
+
+
+@given(events)
+def test_binary_mode_is_what_the_sdk_writes(event: Event) -> None:
+    """To the letter, but for the time that the SDK gives an event which has none."""
+    attributes: dict[str, Any] = event.attributes
+    if event.time is not None:
+        attributes["time"] = event.time.astimezone(UTC)
+    sdk = to_binary_event(CloudEvent(attributes, event.data), RawData())
+    headers, body = to_binary(event)
+
+    assert headers == {
+        name: value for name, value in sdk.headers.items() if name != "ce-time" or event.time is not None
+    }
+    assert body == sdk.body
 
 
 @given(events)

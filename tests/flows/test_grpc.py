@@ -123,3 +123,12 @@ def test_what_the_readme_says_can_be_pasted(running: Installation, tmp_path: Pat
 
     assert (done.stderr, done.returncode) == ("", 0)
     assert done.stdout == said["text"]
+
+
+def test_a_service_that_is_not_there_is_said_in_a_sentence(running: Installation) -> None:
+    """Envoy answers it, and what is a problem document over HTTP would be its JSON in grpc-message."""
+    with grpc.insecure_channel(f"127.0.0.1:{running.port}") as channel, pytest.raises(grpc.RpcError) as refused:
+        channel.unary_unary("/nobody.v1.NobodysService/Nothing")(b"", timeout=10)
+
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == "There is nothing at this method and path."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -158,3 +159,15 @@ def test_nothing_happens_at_import() -> None:
     subprocess.run(
         [sys.executable, "-W", "error", "-c", script], cwd=ROOT, env={"PATH": os.environ["PATH"]}, check=True
     )
+
+
+async def test_a_function_that_cannot_start_says_why_in_its_last_line(start: Start) -> None:
+    """That line is what callers are shown while it does not start."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        process = start(listener, "orders-get", CACHE_URL="nonsense")
+        output, _ = await asyncio.to_thread(process.communicate, timeout=30)
+    last = json.loads(output.decode().splitlines()[-1])
+
+    assert last["event"] == "start_failed"
+    assert last["reason"].startswith("ValueError: CACHE_URL: Redis URL must")
+    assert process.returncode != 0

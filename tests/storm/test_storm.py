@@ -9,7 +9,7 @@ from tests.flows.conftest import Installation
 from tests.storm.storm import report, run
 
 
-@pytest.mark.parametrize(("channel", "orders", "seconds", "kills"), [("nats", 60, 8, 6), ("rabbitmq", 30, 5, 4)])
+@pytest.mark.parametrize(("channel", "orders", "seconds", "kills"), [("nats", 60, 8, 6), ("rabbitmq", 20, 3, 3)])
 def test_every_order_comes_to_its_end(
     installation: Installation, channel: str, orders: int, seconds: float, kills: int
 ) -> None:

@@ -42,7 +42,8 @@ async def broker(folder: Path, nats_url: str, subscriber: str, sink: str) -> Asy
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "eventing.broker"),
         *(f"--manifest={manifest}", f"--port={port}", f"--journal={journal}"),
-        env={**os.environ, "CHANNEL_URL": nats_url},
+        # Few at once: of 64 that wait for four connections, some of a busy machine wait for longer than a function may.
+        env={**os.environ, "CHANNEL_URL": nats_url, "CHANNEL_CONCURRENCY": "8"},
     )
     try:
         async with asyncio.timeout(20):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from knative.runtime.api import ApiFailed
-from knative.runtime.deadletters import _changed, moment
+from knative.runtime.api import Admin, ApiFailed
+from knative.runtime.deadletters import _changed, _found, moment
 from knative.runtime.letters import counted, row, said, schema_lines, whole
+from knative.runtime.workbench import count
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LETTER: dict[str, Any] = {
@@ -80,12 +82,34 @@ def test_a_path_that_leads_nowhere_is_said_to(data: str, sets: list[str], unsets
         _changed(data, sets, unsets)
 
 
+def test_an_empty_id_is_no_letter() -> None:
+    """Each id begins with it, and a shell's unset variable would discard the only letter."""
+    with pytest.raises(ApiFailed, match="an empty id"):
+        _found(Admin("http://localhost:1", "token", None), "")
+
+
+@pytest.mark.parametrize("text", ["-1", "0", "x", ""])
+def test_a_count_is_a_number_from_one_on(text: str) -> None:
+    """Not a traceback later."""
+    with pytest.raises(argparse.ArgumentTypeError):
+        count(text)
+
+
+def test_the_whole_of_a_long_answer_is_shown_and_the_list_has_its_beginning() -> None:
+    """What the function said is what one reads `show` for."""
+    attempt = {"at": "2026-11-25T08:43:55Z", "destination": "f", "code": "500", "answer": "x" * 200}
+    letter = {**LETTER, "code": "500", "answer": "x" * 200, "attempts": [attempt]}
+
+    assert row(letter).endswith("…")
+    assert any(line.endswith("x" * 200) for line in whole(letter))
+
+
 def test_a_letter_in_words() -> None:
     """A line of the list, and the whole: also what is not known of it."""
     line, lines = row(LETTER), list(whole(LETTER))
 
     assert "kept*" in line
-    assert line.endswith("payments-charge   11     503: no database")
+    assert line.endswith("payments-charge       11     503: no database")
     assert "  (11 more, of which the Broker does not tell)" in lines
     assert lines[-1].endswith("edited by admin: a typo")
 

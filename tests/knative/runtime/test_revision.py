@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
@@ -18,12 +19,16 @@ from knative.runtime.launch import ForkLauncher
 from knative.runtime.probes import Probe
 from knative.runtime.revision import Phase, Revision
 
-# Answers each connection with its pid, and ends cleanly on SIGTERM, as a function does.
+# Answers each connection with its pid. On SIGTERM it ends as a function does, after what it has accepted; also where
+# the signal comes just before it waits.
 SERVER = """
-import os, signal, socket, sys
+import os, select, signal, socket, sys
 listener = socket.socket(fileno=3)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-while True:
+stopped, stop = socket.socketpair()
+stop.setblocking(False)
+signal.set_wakeup_fd(stop.fileno())
+signal.signal(signal.SIGTERM, lambda *_: None)
+while stopped not in select.select([listener, stopped], [], [])[0]:
     connection, _ = listener.accept()
     request = connection.recv(65536).decode()
     if "crash" in request:
@@ -257,3 +262,30 @@ async def test_code_that_does_not_come_up_leaves_the_old(make: Make) -> None:
     replacing = asyncio.create_task(revision.replace())
     assert await call(revision) == before
     replacing.cancel()
+
+
+async def test_a_start_that_was_called_off_leaves_no_process_and_holds_up_no_other(make: Make) -> None:
+    """Its process is ended by the fork server's side: whoever asked for it has gone."""
+    revision = make()
+    launcher = revision.launcher
+    assert isinstance(launcher, ForkLauncher)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        for _ in range(5):
+            start = asyncio.create_task(launcher.launch(listener, revision.log, lambda _: None))
+            await asyncio.sleep(0)
+            start.cancel()
+
+        assert "200 OK" in await call(revision)
+        await wait_until(lambda: pid_of(revision) is not None)
+        parent = launcher.fork_server().process.pid
+        await wait_until(lambda: children(parent) == {pid_of(revision)})
+
+
+def children(parent: int) -> set[int]:
+    """The processes that a process has started and that still run (proc(5), stat: the parent follows the state)."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            if stat.read_text().rpartition(")")[2].split()[1] == str(parent):
+                found.add(int(stat.parent.name))
+    return found
