@@ -87,7 +87,8 @@ def _admitted(event: Event) -> Event:
     sent = event.extensions.get(TTL)
     ttl = TTL_MAX
     if sent is not None:
-        ttl = int(sent) - 1 if sent.isdigit() else 0
+        # Whoever sends an event cannot have it go round more often than one that came without.
+        ttl = min(TTL_MAX, int(sent) - 1) if sent.isascii() and sent.isdigit() else 0
         if ttl <= 0:
             raise NotAnEvent("the event has gone round too often (knativebrokerttl)")
     return event.with_extensions(**{TTL: str(ttl), "knativearrivaltime": rfc3339(datetime.now(UTC))})

@@ -8,6 +8,7 @@ Broker process (`python -m eventing.broker`) over the same server delivers from.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -17,6 +18,8 @@ import httpx
 from eventing.event import Event, to_binary
 from eventing.httpclient import client
 
+# A number that is larger is no time that anybody can wait.
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 
 
@@ -133,4 +136,5 @@ class _Channel:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    return float(retry_after) if retry_after is not None and retry_after.isdigit() else None
+    known = retry_after is not None and _WHOLE_SECONDS.fullmatch(retry_after)
+    return float(known[0]) if known else None

@@ -201,6 +201,8 @@ async def test_an_event_reaches_every_trigger_that_wants_it(run: Any, subscriber
         ("POST", "", {}, 400),
         ("POST", "", {**EVENT, "ce-id": ""}, 400),
         ("POST", "", {**EVENT, "ce-knativebrokerttl": "1"}, 400),
+        ("POST", "", {**EVENT, "ce-knativebrokerttl": "%C2%B2"}, 400),
+        ("POST", "", {**EVENT, "ce-knativebrokerttl": "9" * 1000}, 202),
         ("POST", "", {"content-type": "application/cloudevents-batch+json"}, 415),
         ("GET", "", {}, 405),
         ("OPTIONS", "", {}, 200),

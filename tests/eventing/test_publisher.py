@@ -57,6 +57,18 @@ async def test_anything_but_2xx_has_failed(status: int) -> None:
     assert failed.value.retry_after_seconds == 7
 
 
+@pytest.mark.parametrize("after", ["\xb2", "9" * 400, "-1", "soon", "1e3"])
+async def test_a_time_that_is_none_is_not_waited_for(after: str) -> None:
+    """Retry-After is a number of seconds that somebody can wait, or nothing."""
+    async with await served(503, [], f"retry-after: {after}\r\n") as server:
+        publisher = Publisher(f"http://127.0.0.1:{port(server)}/")
+        with pytest.raises(PublishFailed) as failed:
+            await publisher.publish(EVENT)
+        await publisher.close()
+
+    assert failed.value.retry_after_seconds is None
+
+
 async def test_a_sink_that_is_away_has_failed() -> None:
     """With its address in the message."""
     publisher = Publisher("http://127.0.0.1:9/")

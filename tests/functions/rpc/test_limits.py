@@ -275,18 +275,44 @@ _FRAME = st.builds(
 )
 
 
-@given(st.lists(st.one_of(_FRAME, st.binary(max_size=20)), max_size=12), st.integers(1, 50))
+_CALL = st.builds(
+    lambda number, method, rest: (
+        frames.frame(
+            frames.HEADERS,
+            frames.END_HEADERS,
+            number,
+            block(
+                (b":method", b"POST"),
+                (b":scheme", b"http"),
+                (b":path", b"/grpc.health.v1.Health/" + method),
+                (b"content-type", b"application/grpc"),
+            ),
+        )
+        + rest
+    ),
+    st.sampled_from([1, 3, 5]),
+    st.sampled_from([b"Check", b"Watch"]),
+    st.sampled_from([b"", frames.message(1, b"", end=True), frames.message(3, b""), frames.reset(1, 8)]),
+)
+
+
+@given(st.lists(st.one_of(_CALL, _FRAME, st.binary(max_size=20)), max_size=12), st.integers(1, 200))
 def test_no_bytes_whatever_make_it_fail(parts: list[bytes], size: int) -> None:
-    """It answers or closes; nothing is raised into the event loop."""
+    """It answers or closes; nothing is raised into the event loop, and nothing stays of what was begun."""
 
     async def feed() -> None:
-        app = Service("test", "test-nothing")
-        connection = ServerConnection(Server(app, Limits()))
+        connection = ServerConnection(Server(Service("test", "test-nothing"), Limits()))
         connection.connection_made(Nowhere())
         data = frames.PREFACE + frames.frame(frames.SETTINGS, 0, 0) + b"".join(parts)
         for at in range(0, len(data), size):
             if not connection.closed:
                 connection.data_received(data[at : at + size])
+            if at % 3 == 0:
+                await asyncio.sleep(0)
         connection.close()
+        async with asyncio.timeout(5):
+            while connection.running:
+                await asyncio.sleep(0)
+        assert not connection.streams
 
     asyncio.run(feed())
