@@ -21,7 +21,6 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import uvicorn
 
@@ -106,13 +105,6 @@ async def serve(options: argparse.Namespace, settings: Settings) -> None:
         OSError: the port cannot be listened on.
     """
     check(options.channel)
-    try:
-        _ = urlsplit(options.channel).port
-    except ValueError as error:
-        # Not what it holds: it may be a part of the password.
-        raise UnknownChannel(
-            "the port in the channel's URL is none; a password that holds any of / # ? @ is percent-encoded"
-        ) from error
     manifest = triggers.read(options.manifest)
     # Bound now, so that a port that is taken is said at once, and listened on when the Triggers have their places.
     listener = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 
 RULES_ANNOTATION = "wake.dev/rules"
 _FIELDS = frozenset({"retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink", "retryAfterMax", "format"})
+_WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
 _DURATION = re.compile(
     r"^P(?:(?P<days>\d+(?:\.\d+)?)D)?"
     r"(?:T(?=\d)(?:(?P<hours>\d+(?:\.\d+)?)H)?(?:(?P<minutes>\d+(?:\.\d+)?)M)?(?:(?P<seconds>\d+(?:\.\d+)?)S)?)?$"
@@ -179,3 +180,9 @@ def duration_seconds(text: Any, field: str) -> float:
         raise InvalidDelivery(f"delivery.{field} is an ISO 8601 duration such as PT0.5S, not {text!r}")
     parts = {name: float(value or 0) for name, value in found.groupdict().items()}
     return ((parts["days"] * 24 + parts["hours"]) * 60 + parts["minutes"]) * 60 + parts["seconds"]
+
+
+def whole_seconds(retry_after: str | None) -> float | None:
+    """Seconds of a Retry-After (RFC 9110, section 10.2.3); None where it is absent, a date, or no such time."""
+    known = retry_after is not None and _WHOLE_SECONDS.fullmatch(retry_after)
+    return float(known[0]) if known else None

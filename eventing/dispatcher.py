@@ -11,7 +11,16 @@ from dataclasses import replace
 from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
 from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
-from eventing.delivery import DeadLetter, Delivered, GivenUp, Outcome, RetryIn, back_off_seconds, next_step
+from eventing.delivery import (
+    DeadLetter,
+    Delivered,
+    GivenUp,
+    Outcome,
+    RetryIn,
+    back_off_seconds,
+    next_step,
+    whole_seconds,
+)
 from eventing.event import Event, to_binary, to_structured
 from eventing.gate import NotAnEvent, receive
 from eventing.http1 import NoAnswer
@@ -170,8 +179,7 @@ def judge(
     502 (pkg/broker/filter/filter_handler.go). Behind a Channel such a body is thrown away.
     """
     if not 200 <= status < 300:
-        after = headers.get("retry-after", "")
-        return Outcome(status, _reason(status, body), body, float(after) if after.isdigit() else 0.0), None
+        return Outcome(status, _reason(status, body), body, whole_seconds(headers.get("retry-after")) or 0.0), None
     is_event = "ce-specversion" in headers or headers.get("content-type", "").startswith("application/cloudevents")
     if not is_event:
         if not body or of_channel:

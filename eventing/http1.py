@@ -13,8 +13,10 @@ from typing import cast
 import httptools
 
 BODY_BYTES_MAX = 1024 * 1024
-# Of everything before and after the body, interim answers (1xx) included.
+# Of everything before the body, interim answers (1xx) included.
 _HEAD_BYTES_MAX = 64 * 1024
+# Of what is around the parts of a body, and of a trailer behind it: a body in single bytes has six around each.
+_AROUND_BYTES_MAX = BODY_BYTES_MAX
 # What a field costs beside its text.
 _FIELD_BYTES = 32
 
@@ -77,8 +79,8 @@ class Connection(asyncio.Protocol):
         self._status = 0
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
-        # Of fields that were read, and of what came before a body did.
-        self._head_bytes = self._unread_bytes = self._body_bytes = 0
+        # Of fields that were read, of all that came, and of what of it was the body's.
+        self._head_bytes = self._came_bytes = self._body_bytes = 0
         self._in_body = self._complete = self._said_anything = False
         self._clean = True
 
@@ -105,10 +107,12 @@ class Connection(asyncio.Protocol):
             self._clean = self._clean and not reason
             self._answered()
             return
-        if not self._in_body:
-            self._unread_bytes += len(data)
-        if reason or max(self._head_bytes, self._unread_bytes) > _HEAD_BYTES_MAX:
+        self._came_bytes += len(data)
+        around = self._came_bytes - self._body_bytes
+        if reason or self._head_bytes > _HEAD_BYTES_MAX or (not self._in_body and around > _HEAD_BYTES_MAX):
             self._failed(NoAnswer(reason or f"the head of its answer is longer than {_HEAD_BYTES_MAX} bytes"))
+        elif around > _AROUND_BYTES_MAX:
+            self._failed(NoAnswer(f"there are more than {_AROUND_BYTES_MAX} bytes around the body of its answer"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The peer has closed it, which ends an answer that has no length of its own (RFC 9112, section 6.3)."""

@@ -8,18 +8,16 @@ Broker process (`python -m eventing.broker`) over the same server delivers from.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
 
 import httpx
 
+from eventing.delivery import whole_seconds
 from eventing.event import Event, to_binary
 from eventing.httpclient import client
 
-# A number that is larger is no time that anybody can wait.
-_WHOLE_SECONDS = re.compile(r"[0-9]{1,9}")
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 
 
@@ -102,7 +100,7 @@ class _Http:
         if not answer.is_success:
             raise PublishFailed(
                 f"{self._url} answered {answer.status_code}: {answer.text[:200]}",
-                _seconds(answer.headers.get("retry-after")),
+                whole_seconds(answer.headers.get("retry-after")),
             )
 
     async def close(self) -> None:
@@ -133,8 +131,3 @@ class _Channel:
 
     async def close(self) -> None:
         await self._sink.close()
-
-
-def _seconds(retry_after: str | None) -> float | None:
-    known = retry_after is not None and _WHOLE_SECONDS.fullmatch(retry_after)
-    return float(known[0]) if known else None

@@ -20,7 +20,7 @@ from joserfc.jwk import KeySet
 
 from functions import correlation
 from functions.correlation import Call
-from functions.errors import Unauthenticated
+from functions.errors import Forbidden, Unauthenticated
 
 ALGORITHM = "ES256"
 TYPE = "at+jwt"
@@ -143,3 +143,17 @@ async def caller(request: Request) -> Identity:
 
 
 Caller = Annotated[Identity, Depends(caller)]
+
+
+async def admin(caller: Caller) -> Identity:
+    """The caller, who is an admin.
+
+    Raises:
+        Forbidden: 403.
+    """
+    if not caller.is_admin:
+        raise Forbidden("Only an admin can do this.")
+    return caller
+
+
+Admin = Annotated[Identity, Depends(admin)]

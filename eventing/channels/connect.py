@@ -27,6 +27,13 @@ def check(url: str) -> None:
     if where.scheme not in SCHEMES or not where.hostname:
         forms = "nats://HOST:PORT or amqp://USER:PASSWORD@HOST:PORT/VHOST"
         raise UnknownChannel(f"a channel's URL is {forms}, not {where.scheme or 'that'}:…")
+    try:
+        _ = where.port
+    except ValueError as error:
+        # Not what it holds: it may be a part of the password.
+        raise UnknownChannel(
+            "the port in the channel's URL is none; a password that holds any of / # ? @ is percent-encoded"
+        ) from error
 
 
 async def connect(url: str, settings: Settings) -> Channels:

@@ -9,22 +9,9 @@ from fastapi import Depends, Path
 from pydantic import Field
 
 from functions.deadletters.deadletters import UnknownDeadLetter
-from functions.errors import Forbidden
-from functions.identity import Caller, Identity
 
 LetterId = Annotated[UUID, Field(strict=False, description="a dead letter's id")]
 Reason = Annotated[str, Field(min_length=1, max_length=500, description="why, for the record")]
-
-
-async def _admin(caller: Caller) -> Identity:
-    """The caller, who is an admin.
-
-    Raises:
-        Forbidden: 403.
-    """
-    if not caller.is_admin:
-        raise Forbidden("Only an admin can work with dead letters.")
-    return caller
 
 
 async def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
@@ -39,5 +26,4 @@ async def _in_path(letter_id: Annotated[str, Path()]) -> UUID:
         raise UnknownDeadLetter from error
 
 
-Admin = Annotated[Identity, Depends(_admin)]
 InPath = Annotated[UUID, Depends(_in_path)]

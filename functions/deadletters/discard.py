@@ -11,7 +11,8 @@ from functions.app import operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.deadletters import deadletters
-from functions.deadletters.access import Admin, LetterId, Reason
+from functions.deadletters.access import LetterId, Reason
+from functions.identity import Admin
 
 
 class Discard(StrictModel):
@@ -25,7 +26,7 @@ app = operation(__name__)
 
 
 @app.post("/deadletters/discards")
-async def discard(asked: Annotated[Discard, body(Discard)], caller: Admin, database: InDatabase) -> Response:
+async def discard(caller: Admin, asked: Annotated[Discard, body(Discard)], database: InDatabase) -> Response:
     """Discard it; one that was discarded before stays so, with the first reason."""
     async with database.transaction() as transaction:
         letter = await deadletters.lock(transaction, asked.id)

@@ -12,8 +12,9 @@ from functions.app import operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.deadletters import deadletters
-from functions.deadletters.access import Admin, LetterId
+from functions.deadletters.access import LetterId
 from functions.deadletters.redrives import destination_of
+from functions.identity import Admin
 
 
 class DryRun(StrictModel):
@@ -27,7 +28,7 @@ app.opens("subscribers", subscribers.opened)
 
 
 @app.post("/deadletters/dry-runs")
-async def dry_run(asked: Annotated[DryRun, body(DryRun)], _: Admin, database: InDatabase) -> Response:
+async def dry_run(_: Admin, asked: Annotated[DryRun, body(DryRun)], database: InDatabase) -> Response:
     """What a redrive would come to: handle, skip (handled already), refuse, call (something outside), retry or fail."""
     letter = await deadletters.get(database, asked.id)
     opened: subscribers.Subscribers = app.state.subscribers

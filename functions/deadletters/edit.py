@@ -16,9 +16,10 @@ from functions.app import EVENT_BYTES_MAX, operation
 from functions.bodies import StrictModel, body
 from functions.database import InDatabase
 from functions.deadletters import deadletters, differences
-from functions.deadletters.access import Admin, InPath, Reason
+from functions.deadletters.access import InPath, Reason
 from functions.deadletters.deadletter import FIXED, content
 from functions.errors import FieldError, Unprocessable
+from functions.identity import Admin
 
 
 class EditDeadLetter(StrictModel):
@@ -76,8 +77,8 @@ app = operation(__name__, body_bytes_max=2 * EVENT_BYTES_MAX)
 async def edit(
     request: Request,
     letter_id: InPath,
-    asked: Annotated[EditDeadLetter, body(EditDeadLetter, decimals=False)],
     caller: Admin,
+    asked: Annotated[EditDeadLetter, body(EditDeadLetter, decimals=False)],
     database: InDatabase,
 ) -> Response:
     """Change it; with If-Match only if nobody else has meanwhile (412). The original stays as it came.

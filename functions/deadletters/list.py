@@ -11,7 +11,7 @@ from pydantic import AwareDatetime
 from functions.app import operation
 from functions.database import InDatabase
 from functions.deadletters import deadletters
-from functions.deadletters.access import Admin
+from functions.identity import Admin
 from functions.pages import LIMIT, Limit, page
 
 Since = Annotated[AwareDatetime | None, Query(description="kept at this time or later (RFC 3339)")]

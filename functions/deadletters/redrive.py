@@ -21,8 +21,9 @@ from functions.app import operation
 from functions.bodies import StrictModel, body
 from functions.database import Database, InDatabase
 from functions.deadletters import deadletters
-from functions.deadletters.access import Admin, LetterId
+from functions.deadletters.access import LetterId
 from functions.deadletters.redrives import Result, redrive
+from functions.identity import Admin
 
 _LASTS_SECONDS = 10.0
 _BATCH = 20
@@ -57,7 +58,7 @@ app.opens("pace", pace.of_redelivery)
 
 
 @app.post("/deadletters/redrives")
-async def redrive_some(asked: Annotated[Redrive, body(Redrive)], caller: Admin, database: InDatabase) -> Response:
+async def redrive_some(caller: Admin, asked: Annotated[Redrive, body(Redrive)], database: InDatabase) -> Response:
     """What became of each, and `next`: the body of the call that goes on; null where nothing is left."""
     asked = asked.model_copy(update={"before": asked.before or datetime.now(UTC)})
     deadline = time.monotonic() + _LASTS_SECONDS

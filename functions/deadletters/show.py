@@ -8,8 +8,9 @@ from functions import etags
 from functions.app import operation
 from functions.database import InDatabase
 from functions.deadletters import deadletters, differences
-from functions.deadletters.access import Admin, InPath
+from functions.deadletters.access import InPath
 from functions.deadletters.deadletter import content
+from functions.identity import Admin
 
 app = operation(__name__)
 

@@ -23,7 +23,7 @@ app.opens("buyers", buyers.chosen)
 @app.post("/orders", status_code=202, include_in_schema=False, dependencies=[Depends(new_work)])
 @app.post("/orders/", status_code=202, dependencies=[Depends(new_work)])
 async def place(
-    request: Request, asked: Annotated[PlaceOrder, body(PlaceOrder)], caller: Caller, database: InDatabase
+    request: Request, caller: Caller, asked: Annotated[PlaceOrder, body(PlaceOrder)], database: InDatabase
 ) -> Response:
     """Accept an order of the caller (an admin's may be for another user); obeys `Idempotency-Key`."""
     claim = idempotency.claim(request, caller.username, placing.OPERATION, asked)

@@ -39,8 +39,8 @@ app.opens("processor", port.chosen)
 async def refund_part(
     order_id: str,
     request: Request,
-    asked: Annotated[RefundPart, body(RefundPart)],
     caller: Caller,
+    asked: Annotated[RefundPart, body(RefundPart)],
     database: InDatabase,
 ) -> Response:
     """Ask for a refund; 409 where that is more than is left of what was captured. Obeys `Idempotency-Key`."""

@@ -8,8 +8,7 @@ from fastapi import Query, Request, Response
 
 from functions.app import operation
 from functions.database import InDatabase
-from functions.errors import Forbidden
-from functions.identity import USERNAME, Caller
+from functions.identity import USERNAME, Admin
 from functions.pages import LIMIT, Limit, page
 from functions.users import users
 
@@ -21,10 +20,8 @@ app = operation(__name__)
 @app.get("/users", include_in_schema=False)
 @app.get("/users/")
 async def list_users(
-    request: Request, caller: Caller, database: InDatabase, after: After = None, limit: Limit = LIMIT
+    request: Request, _: Admin, database: InDatabase, after: After = None, limit: Limit = LIMIT
 ) -> Response:
     """A page of users; `next` is where the others are."""
-    if not caller.is_admin:
-        raise Forbidden("Only an admin can list users.")
     found = await users.page(database, after, limit + 1)
     return page(request, [user.view() for user in found], limit, lambda item: str(item["username"]))

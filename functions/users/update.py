@@ -42,8 +42,8 @@ app = operation(__name__)
 async def update(
     request: Request,
     username: str,
-    asked: Annotated[UpdateUser, body(UpdateUser)],
     caller: Caller,
+    asked: Annotated[UpdateUser, body(UpdateUser)],
     database: InDatabase,
 ) -> Response:
     """Change what is given; with If-Match only if nobody else has meanwhile (412)."""

@@ -21,6 +21,7 @@ from eventing.delivery import (
     back_off_seconds,
     next_step,
     parse_delivery,
+    whole_seconds,
 )
 
 SPEC = DeliverySpec(retry=3)
@@ -127,3 +128,12 @@ def test_retry_after_is_listened_to_as_far_as_is_allowed() -> None:
     assert next_step(Outcome(429, retry_after_seconds=60), 1, allowed) == RetryIn(5)
     assert next_step(Outcome(500, retry_after_seconds=60), 1, allowed) == RetryIn(0.2)
     assert next_step(Outcome(503, retry_after_seconds=60), 1, SPEC) == RetryIn(0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [(None, None), ("0", 0.0), ("120", 120.0), ("\u00b2", None), ("9" * 400, None), ("-1", None), ("1\n", None)],
+)
+def test_a_retry_after_is_whole_seconds_or_nothing(text: str | None, seconds: float | None) -> None:
+    """A date, too, is not listened to."""
+    assert whole_seconds(text) == seconds

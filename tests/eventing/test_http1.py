@@ -198,6 +198,14 @@ async def test_a_head_has_an_end(raw: bytes) -> None:
             await client.post(server.url, {}, b"", 5)
 
 
+async def test_a_trailer_has_an_end() -> None:
+    """What comes behind a chunked body is counted too, though nobody reads it."""
+    server = Server(b"HTTP/1.1 200 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\nx: " + b"a" * 1_200_000)
+    async with server.listening() as client:
+        with pytest.raises(NoAnswer, match=r"around the body|is no HTTP"):
+            await client.post(server.url, {}, b"", 5)
+
+
 @pytest.mark.parametrize(
     "raw",
     [

@@ -11,6 +11,7 @@ import pytest
 from fastapi.routing import APIRoute
 
 from functions.app import Operation
+from functions.identity import admin, caller
 from functions.operations import known, load
 from tests.functions.conftest import bearer
 from tests.servers import quiet
@@ -53,6 +54,17 @@ def test_no_call_goes_through_a_thread(name: str) -> None:
             one = waiting.pop()
             waiting += one.dependencies
             assert inspect.iscoroutinefunction(one.call), f"{name}: {one.call}"
+
+
+@pytest.mark.parametrize("name", [one for one in known() if isinstance(load(one), Operation)])
+def test_who_calls_is_asked_before_what_is_wanted(name: str) -> None:
+    """Whoever may not do this is told so, and not what is wrong with the body."""
+    for route in load(name).routes:
+        asked = [one.call for one in route.dependant.dependencies] if isinstance(route, APIRoute) else []
+        bodies = [at for at, call in enumerate(asked) if hasattr(call, "model")]
+        callers = [at for at, call in enumerate(asked) if call in {caller, admin}]
+
+        assert max(callers, default=-1) < min(bodies, default=len(asked))
 
 
 async def test_a_bug_is_a_500_that_shows_nothing(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:

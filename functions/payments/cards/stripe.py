@@ -238,7 +238,7 @@ def read_webhook(headers: Mapping[str, str], body: bytes, secrets: Sequence[str]
     parts = [part.partition("=") for part in headers.get("stripe-signature", "").split(",")]
     stamp = next((value for name, _, value in parts if name.strip() == "t"), "")
     given = [value for name, _, value in parts if name.strip() == "v1"]
-    if not stamp.isdigit() or len(stamp) > 12 or abs(now - int(stamp)) > WINDOW_SECONDS:
+    if not (stamp.isascii() and stamp.isdigit()) or len(stamp) > 12 or abs(now - int(stamp)) > WINDOW_SECONDS:
         raise BadSignature("it is too old, or from the future")
     expected = [hmac.new(one.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest() for one in secrets]
     if not any(hmac.compare_digest(digest.encode(), one.encode()) for digest in expected for one in given):
