@@ -9,11 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import json
 import logging
 import re
-import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +18,6 @@ import nats
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js import JetStreamContext
 from nats.js.api import (
     AckPolicy,
@@ -34,21 +29,16 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from eventing.channels.channel import Again, ChannelFull, ChannelUnavailable, Delivery, Features, Take
-from eventing.channels.lanes import Lanes, NotTaken
-from eventing.channels.nats_wire import HEADER, Reply, WireClient, event_of, reply_of
+from eventing.channels.channel import ChannelFull, ChannelUnavailable, Features, Take
+from eventing.channels.lanes import Lanes
+from eventing.channels.nats_pull import ACK_PENDING_MAX, PullSubscription
+from eventing.channels.nats_wire import HEADER, WireClient
 from eventing.channels.settings import Settings
-from eventing.channels.taking import answer
 from eventing.event import Event, encoded
 
 _log = logging.getLogger(__name__)
 _DEDUP_SECONDS = 120.0
 _PUBLISH_TIMEOUT_SECONDS = 3.0
-# Events that wait for their next attempt count here too, and must not keep others from being delivered.
-_ACK_PENDING_MAX = 50_000
-_PULL_EXPIRES_SECONDS = 30.0
-# The clocks of two processes need not agree to the millisecond.
-_EARLY_SECONDS = 0.05
 # JetStream's error codes for "no room": account, server and stream limits (server/errors.json).
 _FULL = frozenset({10002, 10023, 10028, 10047, 10054, 10077})
 
@@ -56,7 +46,7 @@ _FULL = frozenset({10002, 10023, 10028, 10047, 10054, 10077})
 class NatsChannels:
     """One connection to a nats-server; a channel for each Broker."""
 
-    def __init__(self, client: Client, settings: Settings, subscriptions: list[_PullSubscription]) -> None:
+    def __init__(self, client: Client, settings: Settings, subscriptions: list[PullSubscription]) -> None:
         self._client = client
         self._settings = settings
         self._subscriptions = subscriptions
@@ -83,7 +73,7 @@ class NatsChannels:
         Raises:
             ChannelUnavailable: the server cannot be reached now.
         """
-        subscriptions: list[_PullSubscription] = []
+        subscriptions: list[PullSubscription] = []
 
         async def reconnected() -> None:
             for subscription in subscriptions:
@@ -162,7 +152,7 @@ class NatsChannel:
         stream: str,
         prefix: str,
         settings: Settings,
-        subscriptions: list[_PullSubscription],
+        subscriptions: list[PullSubscription],
     ) -> None:
         self._client = client
         self._jetstream = jetstream
@@ -187,7 +177,7 @@ class NatsChannel:
 
     async def subscribe(
         self, name: str, event_type: str | None, take: Take, *, ordered: bool = False
-    ) -> _PullSubscription:
+    ) -> PullSubscription:
         """Deliver from now on, or from where the consumer of this name was left; its filter may change.
 
         Raises:
@@ -200,12 +190,12 @@ class NatsChannel:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=self._settings.ack_wait_seconds,
             max_deliver=-1,
-            max_ack_pending=_ACK_PENDING_MAX,
+            max_ack_pending=ACK_PENDING_MAX,
             filter_subject=f"{self._prefix}.{'>' if event_type is None else _subject(event_type)}",
         )
         with _unavailable():
             info = await self._jetstream.add_consumer(self._stream, config)
-            subscription = _PullSubscription(
+            subscription = PullSubscription(
                 self._client,
                 f"{self._stream}.{durable}",
                 Lanes(take, self._settings.concurrency) if ordered else take,
@@ -225,164 +215,6 @@ class NatsChannel:
         """
         with _unavailable(), contextlib.suppress(nats.js.errors.NotFoundError):
             await self._jetstream.delete_consumer(self._stream, f"KN_TRIGGER_{_upper(name)}")
-
-
-class _Attempts:
-    """How often events were tried, and when they are due: the server forgets the last moments when it is killed.
-
-    JetStream writes a consumer's state a little later than it answers, also with `sync_interval: always`.
-    """
-
-    def __init__(self) -> None:
-        self._known: OrderedDict[str, tuple[int, float]] = OrderedDict()
-
-    def number(self, reply: Reply) -> int:
-        """The number of this delivery."""
-        known, _ = self._known.get(reply.place, (0, 0.0))
-        return max(reply.delivered, known + 1)
-
-    def early(self, reply: Reply) -> float:
-        """By how many seconds it has come too early."""
-        _, due = self._known.get(reply.place, (0, 0.0))
-        return max(0.0, due - time.monotonic())
-
-    def note(self, reply: Reply, number: int, wait_seconds: float) -> None:
-        """Remember a delivery, of as many events as may be under way."""
-        self._known[reply.place] = number, time.monotonic() + wait_seconds
-        self._known.move_to_end(reply.place)
-        if len(self._known) > _ACK_PENDING_MAX:
-            self._known.popitem(last=False)
-
-
-class _PullSubscription:
-    """Asks JetStream for as many events as may be under way, and hands each to `take`.
-
-    A request stays open on the server until events come, so that one that is published is here at once.
-    """
-
-    def __init__(self, client: Client, consumer: str, take: Take, in_hand_max: int, ack_wait_seconds: float) -> None:
-        self._client = client
-        self._request_subject = f"$JS.API.CONSUMER.MSG.NEXT.{consumer}"
-        self._take = take
-        self._in_hand_max = in_hand_max
-        self._ack_wait_seconds = ack_wait_seconds
-        self._inbox = client.new_inbox()
-        self._subscription: NatsSubscription | None = None
-        # Events asked for that have not come, and when the last request runs out.
-        self._open = 0
-        self._expires = 0.0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._attempts = _Attempts()
-        self._wake = asyncio.Event()
-        self._asking: asyncio.Task[None] | None = None
-
-    async def open(self, wait_seconds: float) -> None:
-        self._subscription = await self._client.subscribe(self._inbox, cb=self._arrived)
-        self._asking = asyncio.create_task(self._ask(wait_seconds))
-
-    def renew(self) -> None:
-        """The server forgot what was asked for (it was restarted): ask again."""
-        self._open = 0
-        self._wake.set()
-
-    async def close(self) -> None:
-        """Ask for no more, finish what is under way."""
-        if self._asking is not None:
-            self._asking.cancel()
-        if self._subscription is not None:
-            with contextlib.suppress(nats.errors.Error):
-                await self._subscription.unsubscribe()
-        if isinstance(self._take, Lanes):
-            self._take.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _ask(self, wait_seconds: float) -> None:
-        await asyncio.sleep(wait_seconds)
-        while True:
-            now = time.monotonic()
-            if now > self._expires + 1:
-                self._open = 0
-            free = self._in_hand_max - len(self._tasks) - self._open
-            # A request for more is sent when few are left open of the last ones.
-            if free > 0 and self._open < max(1, self._in_hand_max // 2):
-                request = {"batch": free, "expires": int(_PULL_EXPIRES_SECONDS * 1e9)}
-                with contextlib.suppress(nats.errors.Error, OSError):
-                    await self._client.publish(self._request_subject, json.dumps(request).encode(), reply=self._inbox)
-                    self._open += free
-                    self._expires = now + _PULL_EXPIRES_SECONDS
-            self._wake.clear()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.1, self._expires + 1 - now))
-
-    async def _arrived(self, message: Msg) -> None:
-        status = (message.headers or {}).get("Status")
-        if status is not None:
-            # 408: the request ran out; 409: it was ended. What was left of it is in a header.
-            left = (message.headers or {}).get("Nats-Pending-Messages", "")
-            self._open = max(0, self._open - int(left)) if left.isdigit() else 0
-        else:
-            self._open = max(0, self._open - 1)
-            task = asyncio.create_task(self._handle(message))
-            self._tasks.add(task)
-            task.add_done_callback(self._done)
-        self._wake.set()
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
-        self._wake.set()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            # It was not acknowledged, and so comes again.
-            _log.error("delivery_failed", exc_info=error)
-
-    async def _handle(self, message: Msg) -> None:
-        event = event_of(message)
-        if event is None:
-            await message.term()
-            return
-        reply = reply_of(message)
-        if (early := self._attempts.early(reply)) > _EARLY_SECONDS:
-            await message.nak(delay=early)
-            return
-        attempt = self._attempts.number(reply)
-        self._attempts.note(reply, attempt, 0.0)
-        working = _KeepAlive(message, self._ack_wait_seconds / 2.5)
-        try:
-            answered = await answer(self._take, Delivery(event, attempt))
-        except NotTaken:
-            answered = Again(0.0)
-        finally:
-            working.stop()
-        if isinstance(answered, Again):
-            self._attempts.note(reply, attempt, answered.seconds)
-            # A delay of nothing is left out: to the server it would mean its own ack_wait.
-            await message.nak(delay=answered.seconds or None)
-        else:
-            await message.ack()
-
-
-class _KeepAlive:
-    """Tells the server from time to time that an event is in hand; most are done before the first time."""
-
-    def __init__(self, message: Msg, seconds: float) -> None:
-        self._message = message
-        self._seconds = seconds
-        self._saying: asyncio.Task[None] | None = None
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
-
-    def _begin(self) -> None:
-        self._saying = asyncio.create_task(self._say())
-
-    async def _say(self) -> None:
-        while True:
-            with contextlib.suppress(nats.errors.Error):
-                await self._message.in_progress()
-            await asyncio.sleep(self._seconds)
-
-    def stop(self) -> None:
-        """It is in hand no more."""
-        self._timer.cancel()
-        if self._saying is not None:
-            self._saying.cancel()
 
 
 @contextlib.contextmanager
