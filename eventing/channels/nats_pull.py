@@ -1,4 +1,4 @@
-"""A subscription on NATS JetStream: asks a durable pull consumer for events, hands them on, says what became of them."""
+"""A subscription on NATS JetStream: asks a pull consumer for events, hands them on, says what became of each."""
 
 from __future__ import annotations
 
