@@ -5,55 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, cast
 
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractMessage
-from aiormq.abc import DeliveredMessage
 
 from eventing.channels.channel import ChannelUnavailable
 from eventing.channels.link import Link, Outlet, unavailable
+from eventing.channels.tap import Inlet, Taken
 
 _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 3.0
 _AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A message in hand. aio-pika's own class for it costs more than the rest of taking it."""
-
-    headers: Mapping[str, Any]
-    content_type: str | None
-    body: bytes
-    redelivered: bool
-    _tag: int
-    _channel: aiormq.Channel
-
-    @classmethod
-    def of(cls, message: DeliveredMessage, channel: aiormq.Channel) -> Taken:
-        """As the server sent it."""
-        properties = message.header.properties
-        redelivered, tag = bool(message.redelivered), int(message.delivery_tag or 0)
-        return cls(properties.headers or {}, properties.content_type, message.body, redelivered, tag, channel)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it can still be settled; if not, it comes again."""
-        return not self._channel.is_closed
-
-    async def acknowledge(self) -> None:
-        """Tell the server that it is done; what it cannot be told now is delivered again."""
-        with contextlib.suppress(ChannelUnavailable), unavailable():
-            await self._channel.basic_ack(self._tag, wait=False)
-
-    async def give_back(self) -> None:
-        """Have it delivered again at once, and counted."""
-        with contextlib.suppress(ChannelUnavailable), unavailable():
-            await self._channel.basic_reject(self._tag, requeue=True, wait=False)
 
 
 Handle = Callable[[Taken], Coroutine[Any, Any, None]]
@@ -71,6 +35,7 @@ class Consumer:
         self._declare = declare
         self._handle = handle
         self._channel: AbstractChannel | None = None
+        self._inlet: Inlet | None = None
         self._tag: str | None = None
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -97,6 +62,8 @@ class Consumer:
         if before_waiting is not None:
             before_waiting()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._inlet is not None:
+            self._inlet.end()
         if self._channel is not None:
             await closed(self._channel)
 
@@ -132,7 +99,8 @@ class Consumer:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await channel.set_qos(prefetch_count=self._in_hand_max)
                     underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
-                    consuming = await underlay.basic_consume(self._queue, partial(self._arrived, underlay))
+                    self._inlet = self._link.inlet(underlay.number, self._arrived)
+                    consuming = await underlay.basic_consume(self._queue, _not_tapped)
                     self._tag = consuming.consumer_tag
             underlay.on_consumer_cancel_callbacks.add(self._ended)
             channel.close_callbacks.add(self._ended)
@@ -152,9 +120,8 @@ class Consumer:
             else:
                 return
 
-    async def _arrived(self, channel: aiormq.Channel, message: DeliveredMessage) -> None:
-        # A task of our own: those of the library are cancelled when the connection is lost.
-        self._start(self._handle(Taken.of(message, channel)))
+    def _arrived(self, message: Taken) -> None:
+        self._start(self._handle(message))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -166,3 +133,8 @@ async def closed(channel: AbstractChannel) -> None:
     """Close it, as far as the server still answers."""
     with contextlib.suppress(ChannelUnavailable), unavailable():
         await channel.close()
+
+
+async def _not_tapped(message: object) -> None:
+    """What the library would call, if the deliveries were not taken before it sees them."""
+    raise AssertionError(message)

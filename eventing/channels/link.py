@@ -14,12 +14,13 @@ from typing import Any, cast
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractMessage
+from aio_pika.abc import AbstractChannel, AbstractMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError
 from aiormq.abc import DeliveredMessage
 from yarl import URL
 
 from eventing.channels.channel import ChannelFull, ChannelUnavailable
+from eventing.channels.tap import Inlet, Taken, Taps
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
@@ -65,7 +66,7 @@ class Link:
         parsed = URL(url)
         self._url = parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_SECONDS)
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: _Connection | None = None
         self._lost = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self.restored: list[Restore] = []
@@ -97,6 +98,16 @@ class Link:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 return await connection.channel(publisher_confirms=confirms)
 
+    def inlet(self, number: int, arrived: Callable[[Taken], None]) -> Inlet:
+        """Take the deliveries of an AMQP channel of this connection from now on.
+
+        Raises:
+            ChannelUnavailable: there is no connection now.
+        """
+        if self._connection is None:
+            raise ChannelUnavailable("rabbitmq-server: not connected")
+        return self._connection.taps.tap.inlet(number, arrived)
+
     async def close(self) -> None:
         """Close it for good."""
         if self._keeping is not None:
@@ -108,7 +119,10 @@ class Link:
         self._lost.clear()
         with unavailable():
             connection = await aio_pika.connect(
-                self._url, timeout=_CONNECT_SECONDS, client_properties={"connection_name": self._name}
+                self._url,
+                timeout=_CONNECT_SECONDS,
+                client_properties={"connection_name": self._name},
+                connection_class=_Connection,
             )
         connection.close_callbacks.add(self._note_loss)
         self._connection = connection
@@ -143,6 +157,14 @@ class Link:
                     _log.info("rabbitmq_restore_again", extra={"reason": str(error)})
                     self._lost.set()
                     break
+
+
+class _Connection(aio_pika.Connection):
+    """The library's, with a tap in it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.taps = self.kwargs["transport_factory"] = Taps()
 
 
 class Outlet:
