@@ -28,6 +28,8 @@ _TEXT = ord("S")
 _SETTLE = struct.Struct(">BHIHHQBB")
 _SETTLE_BYTES = 14
 _BASIC, _ACK, _REJECT = 60, 80, 90
+# What reading bytes of no sense ends in, beside ValueError: too few of them, an impossible time, tables in tables.
+_SENSELESS = (struct.error, IndexError, ArithmeticError, OSError, RecursionError)
 
 
 def delivery(payload: bytes) -> tuple[int, bool]:
@@ -56,8 +58,8 @@ def properties(payload: bytes) -> tuple[str | None, dict[str, Any]]:
         if flags & _CONTENT_ENCODING:
             at += 1 + payload[at]
         return content_type, _table(payload, at) if flags & _HEADERS else {}
-    except (struct.error, IndexError, OverflowError) as error:
-        raise ValueError("a content header that ends too early") from error
+    except _SENSELESS as error:
+        raise ValueError("this is no content header") from error
 
 
 def _table(data: bytes, at: int) -> dict[str, Any]:

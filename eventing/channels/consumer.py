@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, cast
 
 import aiormq
@@ -56,9 +56,7 @@ class Consumer:
         with contextlib.suppress(ValueError):
             self._link.restored.remove(self._consume)
         if self._channel is not None and self._tag is not None and not self._channel.is_closed:
-            with contextlib.suppress(ChannelUnavailable), unavailable():
-                queue = await self._channel.get_queue(self._queue, ensure=False)
-                await queue.cancel(self._tag, timeout=_ANSWER_SECONDS)
+            await self._cancel(self._channel, self._tag)
         if before_waiting is not None:
             before_waiting()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -94,16 +92,33 @@ class Consumer:
             if self._closing.is_set():
                 return
             await self._declare()
-            self._channel = channel = await self._link.channel()
-            with unavailable():
+            channel, tap = await self._link.tapped()
+            self._channel = channel
+            underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
+            self._inlet = tap.inlet(underlay.number, self._arrived)
+            with self._answering():
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await channel.set_qos(prefetch_count=self._in_hand_max)
-                    underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
-                    self._inlet = self._link.inlet(underlay.number, self._arrived)
                     consuming = await underlay.basic_consume(self._queue, _not_tapped)
                     self._tag = consuming.consumer_tag
             underlay.on_consumer_cancel_callbacks.add(self._ended)
             channel.close_callbacks.add(self._ended)
+
+    async def _cancel(self, channel: AbstractChannel, tag: str) -> None:
+        with contextlib.suppress(ChannelUnavailable), self._answering():
+            queue = await channel.get_queue(self._queue, ensure=False)
+            await queue.cancel(tag, timeout=_ANSWER_SECONDS)
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """The library closes a channel whose server does not answer in time; nothing may be written to it then."""
+        try:
+            with unavailable():
+                yield
+        except ChannelUnavailable:
+            if self._inlet is not None:
+                self._inlet.end()
+            raise
 
     def _ended(self, *_: Any) -> None:
         """The server ended this consumer alone: its queue was deleted, or a delivery took too long."""

@@ -20,7 +20,7 @@ from aiormq.abc import DeliveredMessage
 from yarl import URL
 
 from eventing.channels.channel import ChannelFull, ChannelUnavailable
-from eventing.channels.tap import Inlet, Taken, Taps
+from eventing.channels.tap import Tap, Taps
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
@@ -91,22 +91,16 @@ class Link:
         Raises:
             ChannelUnavailable: there is no connection now.
         """
-        connection = self._connection
-        if connection is None:
-            raise ChannelUnavailable("rabbitmq-server: not connected")
-        with unavailable():
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                return await connection.channel(publisher_confirms=confirms)
+        return await self._current.new_channel(confirms=confirms)
 
-    def inlet(self, number: int, arrived: Callable[[Taken], None]) -> Inlet:
-        """Take the deliveries of an AMQP channel of this connection from now on.
+    async def tapped(self) -> tuple[AbstractChannel, Tap]:
+        """A new AMQP channel, and what takes deliveries out of its connection.
 
         Raises:
             ChannelUnavailable: there is no connection now.
         """
-        if self._connection is None:
-            raise ChannelUnavailable("rabbitmq-server: not connected")
-        return self._connection.taps.tap.inlet(number, arrived)
+        connection = self._current
+        return await connection.new_channel(confirms=False), connection.taps.tap
 
     async def close(self) -> None:
         """Close it for good."""
@@ -114,6 +108,12 @@ class Link:
             self._keeping.cancel()
             await asyncio.gather(self._keeping, return_exceptions=True)
         await self._drop()
+
+    @property
+    def _current(self) -> _Connection:
+        if self._connection is None:
+            raise ChannelUnavailable("rabbitmq-server: not connected")
+        return self._connection
 
     async def _connect(self) -> None:
         self._lost.clear()
@@ -133,6 +133,7 @@ class Link:
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.taps.tap.end()
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await connection.close()
@@ -165,6 +166,12 @@ class _Connection(aio_pika.Connection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.taps = self.kwargs["transport_factory"] = Taps()
+
+    async def new_channel(self, *, confirms: bool) -> AbstractChannel:
+        """A new AMQP channel; raises ChannelUnavailable."""
+        with unavailable():
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self.channel(publisher_confirms=confirms)
 
 
 class Outlet:

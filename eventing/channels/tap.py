@@ -49,7 +49,10 @@ class Taken:
 
 
 class Inlet:
-    """The deliveries of one AMQP channel, which has no other content; each is given to `arrived` at once."""
+    """The deliveries of one AMQP channel, which has no other content; each is given to `arrived` at once.
+
+    When it has ended it still takes what was under way, and gives it to nobody.
+    """
 
     def __init__(self, number: int, write: Callable[[bytes], None], arrived: Callable[[Taken], None]) -> None:
         self.ended = False
@@ -139,9 +142,13 @@ class Tap(asyncio.StreamReaderProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See there."""
-        for inlet in self._inlets.values():
-            inlet.ended = True
+        self.end()
         super().connection_lost(exc)
+
+    def end(self) -> None:
+        """Take no more."""
+        for inlet in self._inlets.values():
+            inlet.end()
 
     def data_received(self, data: bytes) -> None:
         """Read the frames that are complete."""
@@ -164,7 +171,7 @@ class Tap(asyncio.StreamReaderProtocol):
 
     def _pass(self, data: bytes) -> None:
         now = self._clock()
-        if not data and now > self._seen + _SIGN_OF_LIFE_SECONDS:
+        if not data and self._inlets and now > self._seen + _SIGN_OF_LIFE_SECONDS:
             data = _SIGN_OF_LIFE
         if data:
             self._seen = now
