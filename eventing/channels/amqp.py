@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from aio_pika import DeliveryMode, Message
@@ -82,18 +83,17 @@ def home(message: Received) -> str:
 def of_message(message: Received) -> Event | None:
     """The event of a message; None for one that is no event."""
     attributes: dict[str, str] = {}
-    for name, value in message.headers.items():
-        prefix = next((one for one in _PREFIXES if name.startswith(one)), None)
-        if prefix is not None:
-            attributes[name[len(prefix) :].lower()] = _text(value)
-    if message.content_type is not None:
-        attributes["datacontenttype"] = message.content_type
-    if not all(attributes.get(name) for name in ("id", "source", "type")):
-        return None
     try:
+        for name, value in message.headers.items():
+            if attribute := _attribute(name):
+                attributes[attribute] = value if isinstance(value, str) else _text(value)
+        if message.content_type is not None:
+            attributes["datacontenttype"] = message.content_type
+        if not all(attributes.get(name) for name in ("id", "source", "type")):
+            return None
         return Event.of_attributes(attributes, message.body)
     except ValueError:
-        # Its time is none.
+        # Its time is none, or a text is not UTF-8.
         return None
 
 
@@ -105,6 +105,13 @@ def attempt(headers: Mapping[str, Any], *, redelivered: bool) -> int:
     """
     counted = max(_number(headers.get("x-delivery-count")), _number(headers.get("x-acquired-count")))
     return _number(headers.get(_ATTEMPTS)) + max(counted, int(redelivered)) + 1
+
+
+@lru_cache(1024)
+def _attribute(name: str) -> str | None:
+    """The attribute that a header of this name holds; the same few names come for ever."""
+    prefix = next((one for one in _PREFIXES if name.startswith(one)), None)
+    return None if prefix is None else name[len(prefix) :].lower()
 
 
 def _number(value: Any) -> int:

@@ -5,55 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from typing import Any, cast
 
 import aiormq
 from aio_pika.abc import AbstractChannel, AbstractMessage
-from aiormq.abc import DeliveredMessage
 
 from eventing.channels.channel import ChannelUnavailable
 from eventing.channels.link import Link, Outlet, unavailable
+from eventing.channels.tap import Inlet, Taken
 
 _log = logging.getLogger(__name__)
 _ANSWER_SECONDS = 3.0
 _AGAIN_SECONDS = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A message in hand. aio-pika's own class for it costs more than the rest of taking it."""
-
-    headers: Mapping[str, Any]
-    content_type: str | None
-    body: bytes
-    redelivered: bool
-    _tag: int
-    _channel: aiormq.Channel
-
-    @classmethod
-    def of(cls, message: DeliveredMessage, channel: aiormq.Channel) -> Taken:
-        """As the server sent it."""
-        properties = message.header.properties
-        redelivered, tag = bool(message.redelivered), int(message.delivery_tag or 0)
-        return cls(properties.headers or {}, properties.content_type, message.body, redelivered, tag, channel)
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether it can still be settled; if not, it comes again."""
-        return not self._channel.is_closed
-
-    async def acknowledge(self) -> None:
-        """Tell the server that it is done; what it cannot be told now is delivered again."""
-        with contextlib.suppress(ChannelUnavailable), unavailable():
-            await self._channel.basic_ack(self._tag, wait=False)
-
-    async def give_back(self) -> None:
-        """Have it delivered again at once, and counted."""
-        with contextlib.suppress(ChannelUnavailable), unavailable():
-            await self._channel.basic_reject(self._tag, requeue=True, wait=False)
 
 
 Handle = Callable[[Taken], Coroutine[Any, Any, None]]
@@ -71,6 +35,7 @@ class Consumer:
         self._declare = declare
         self._handle = handle
         self._channel: AbstractChannel | None = None
+        self._inlet: Inlet | None = None
         self._tag: str | None = None
         self._opening = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -91,12 +56,12 @@ class Consumer:
         with contextlib.suppress(ValueError):
             self._link.restored.remove(self._consume)
         if self._channel is not None and self._tag is not None and not self._channel.is_closed:
-            with contextlib.suppress(ChannelUnavailable), unavailable():
-                queue = await self._channel.get_queue(self._queue, ensure=False)
-                await queue.cancel(self._tag, timeout=_ANSWER_SECONDS)
+            await self._cancel(self._channel, self._tag)
         if before_waiting is not None:
             before_waiting()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._inlet is not None:
+            self._inlet.end()
         if self._channel is not None:
             await closed(self._channel)
 
@@ -127,15 +92,33 @@ class Consumer:
             if self._closing.is_set():
                 return
             await self._declare()
-            self._channel = channel = await self._link.channel()
-            with unavailable():
+            channel, tap = await self._link.tapped()
+            self._channel = channel
+            underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
+            self._inlet = tap.inlet(underlay.number, self._arrived)
+            with self._answering():
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await channel.set_qos(prefetch_count=self._in_hand_max)
-                    underlay = cast(aiormq.Channel, await channel.get_underlay_channel())
-                    consuming = await underlay.basic_consume(self._queue, partial(self._arrived, underlay))
+                    consuming = await underlay.basic_consume(self._queue, _not_tapped)
                     self._tag = consuming.consumer_tag
             underlay.on_consumer_cancel_callbacks.add(self._ended)
             channel.close_callbacks.add(self._ended)
+
+    async def _cancel(self, channel: AbstractChannel, tag: str) -> None:
+        with contextlib.suppress(ChannelUnavailable), self._answering():
+            queue = await channel.get_queue(self._queue, ensure=False)
+            await queue.cancel(tag, timeout=_ANSWER_SECONDS)
+
+    @contextlib.contextmanager
+    def _answering(self) -> Iterator[None]:
+        """The library closes a channel whose server does not answer in time; nothing may be written to it then."""
+        try:
+            with unavailable():
+                yield
+        except ChannelUnavailable:
+            if self._inlet is not None:
+                self._inlet.end()
+            raise
 
     def _ended(self, *_: Any) -> None:
         """The server ended this consumer alone: its queue was deleted, or a delivery took too long."""
@@ -152,9 +135,8 @@ class Consumer:
             else:
                 return
 
-    async def _arrived(self, channel: aiormq.Channel, message: DeliveredMessage) -> None:
-        # A task of our own: those of the library are cancelled when the connection is lost.
-        self._start(self._handle(Taken.of(message, channel)))
+    def _arrived(self, message: Taken) -> None:
+        self._start(self._handle(message))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -166,3 +148,8 @@ async def closed(channel: AbstractChannel) -> None:
     """Close it, as far as the server still answers."""
     with contextlib.suppress(ChannelUnavailable), unavailable():
         await channel.close()
+
+
+async def _not_tapped(message: object) -> None:
+    """What the library would call, if the deliveries were not taken before it sees them."""
+    raise AssertionError(message)

@@ -14,12 +14,13 @@ from typing import Any, cast
 
 import aio_pika
 import aiormq
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractMessage
+from aio_pika.abc import AbstractChannel, AbstractMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity, DeliveryError
 from aiormq.abc import DeliveredMessage
 from yarl import URL
 
 from eventing.channels.channel import ChannelFull, ChannelUnavailable
+from eventing.channels.tap import Tap, Taps
 
 _log = logging.getLogger(__name__)
 _CONNECT_SECONDS = 5.0
@@ -65,7 +66,7 @@ class Link:
         parsed = URL(url)
         self._url = parsed if "heartbeat" in parsed.query else parsed.update_query(heartbeat=_HEARTBEAT_SECONDS)
         self._name = name
-        self._connection: AbstractConnection | None = None
+        self._connection: _Connection | None = None
         self._lost = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
         self.restored: list[Restore] = []
@@ -90,12 +91,16 @@ class Link:
         Raises:
             ChannelUnavailable: there is no connection now.
         """
-        connection = self._connection
-        if connection is None:
-            raise ChannelUnavailable("rabbitmq-server: not connected")
-        with unavailable():
-            async with asyncio.timeout(_ANSWER_SECONDS):
-                return await connection.channel(publisher_confirms=confirms)
+        return await self._current.new_channel(confirms=confirms)
+
+    async def tapped(self) -> tuple[AbstractChannel, Tap]:
+        """A new AMQP channel, and what takes deliveries out of its connection.
+
+        Raises:
+            ChannelUnavailable: there is no connection now.
+        """
+        connection = self._current
+        return await connection.new_channel(confirms=False), connection.taps.tap
 
     async def close(self) -> None:
         """Close it for good."""
@@ -104,11 +109,20 @@ class Link:
             await asyncio.gather(self._keeping, return_exceptions=True)
         await self._drop()
 
+    @property
+    def _current(self) -> _Connection:
+        if self._connection is None:
+            raise ChannelUnavailable("rabbitmq-server: not connected")
+        return self._connection
+
     async def _connect(self) -> None:
         self._lost.clear()
         with unavailable():
             connection = await aio_pika.connect(
-                self._url, timeout=_CONNECT_SECONDS, client_properties={"connection_name": self._name}
+                self._url,
+                timeout=_CONNECT_SECONDS,
+                client_properties={"connection_name": self._name},
+                connection_class=_Connection,
             )
         connection.close_callbacks.add(self._note_loss)
         self._connection = connection
@@ -119,6 +133,7 @@ class Link:
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
+            connection.taps.tap.end()
             with contextlib.suppress(Exception, asyncio.CancelledError):
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await connection.close()
@@ -143,6 +158,20 @@ class Link:
                     _log.info("rabbitmq_restore_again", extra={"reason": str(error)})
                     self._lost.set()
                     break
+
+
+class _Connection(aio_pika.Connection):
+    """The library's, with a tap in it."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.taps = self.kwargs["transport_factory"] = Taps()
+
+    async def new_channel(self, *, confirms: bool) -> AbstractChannel:
+        """A new AMQP channel; raises ChannelUnavailable."""
+        with unavailable():
+            async with asyncio.timeout(_ANSWER_SECONDS):
+                return await self.channel(publisher_confirms=confirms)
 
 
 class Outlet:

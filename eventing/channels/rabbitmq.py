@@ -19,12 +19,13 @@ from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from eventing.channels import amqp, topology
 from eventing.channels.channel import Again, ChannelUnavailable, Delivery, Done, Features, Take
-from eventing.channels.consumer import Consumer, Taken, closed
+from eventing.channels.consumer import Consumer, closed
 from eventing.channels.lanes import Lanes, NotTaken
 from eventing.channels.link import Link, Outlet, unavailable
 from eventing.channels.recent import KEPT_SECONDS, Recent
 from eventing.channels.settings import Settings
 from eventing.channels.taking import answer
+from eventing.channels.tap import Taken
 from eventing.channels.waiting import WaitingRoom
 from eventing.event import Event
 
@@ -272,9 +273,9 @@ class _QueueSubscription:
         event = amqp.of_message(message)
         if event is None:
             _log.error("foreign_message_in_queue", extra={"queue": self._source.queue})
-            await message.acknowledge()
+            message.acknowledge()
         elif self._source.event_type not in {None, event.type}:
-            await message.acknowledge()
+            message.acknowledge()
         else:
             attempt = amqp.attempt(message.headers, redelivered=message.redelivered)
             await self._deliver(message, Delivery(event, attempt))
@@ -287,9 +288,9 @@ class _QueueSubscription:
             return
         if isinstance(answered, Again) and self._lanes is not None:
             await self._consumer.wait(min(answered.seconds, _ORDERED_WAIT_SECONDS_MAX))
-            await message.give_back()
+            message.give_back()
         elif isinstance(answered, Done) or await self._set_aside(message, delivery, answered.seconds):
-            await message.acknowledge()
+            message.acknowledge()
 
     async def _set_aside(self, message: Taken, delivery: Delivery, seconds: float) -> bool:
         """Have it stored for later before it is acknowledged; False where the delivery is lost, and comes again."""

@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 
 from eventing.channels import amqp
 from eventing.channels.channel import ChannelUnavailable
-from eventing.channels.consumer import Consumer, Taken
+from eventing.channels.consumer import Consumer
 from eventing.channels.link import Link, Outlet
+from eventing.channels.tap import Taken
 
 _log = logging.getLogger(__name__)
 # How many one process holds; those behind them wait for a place.
@@ -49,7 +50,7 @@ class WaitingRoom:
             return
         if seconds > _HELD_SECONDS_MAX:
             if await self._consumer.moved(message, self._outlet, self._queue, amqp.again(message)):
-                await message.acknowledge()
+                message.acknowledge()
         else:
             await self._send_home(message)
 
@@ -64,5 +65,5 @@ class WaitingRoom:
                 if not await self._consumer.wait(_AGAIN_SECONDS):
                     return
             else:
-                await message.acknowledge()
+                message.acknowledge()
                 return
