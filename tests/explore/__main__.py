@@ -63,7 +63,14 @@ async def main() -> int:
     print(f"\nThe ledger under {sequences} random sequences of operations:", flush=True)
     test = "tests/functions/payments/test_ledger.py::test_random_sequences_keep_the_ledger_at_zero"
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "pytest", test, cwd=ROOT, env={**os.environ, "LEDGER_SEQUENCES": sequences}
+        sys.executable,
+        "-m",
+        "pytest",
+        "-o",
+        "faulthandler_timeout=0",
+        test,
+        cwd=ROOT,
+        env={**os.environ, "LEDGER_SEQUENCES": sequences},
     )
     return await process.wait()
 
