@@ -57,7 +57,10 @@ class Ingress:
     async def _take(
         self, broker: str, headers: Iterable[tuple[bytes, bytes]], receive_message: Receive, send: Send
     ) -> None:
-        body = await _body(receive_message)
+        try:
+            body = await _body(receive_message)
+        except _CutOff:
+            return
         if body is None:
             await _answer(send, 413, f"an event has at most {_BODY_BYTES_MAX} bytes")
             return
@@ -94,11 +97,22 @@ def _admitted(event: Event) -> Event:
     return event.with_extensions(**{TTL: str(ttl), "knativearrivaltime": rfc3339(datetime.now(UTC))})
 
 
+class _CutOff(Exception):
+    """Whoever sent the event was gone before all of it was here."""
+
+
 async def _body(receive_message: Receive) -> bytes | None:
-    """The whole body; None when it is too long."""
+    """The whole body; None when it is too long.
+
+    Raises:
+        _CutOff: it did not come to its end. What came is no event: it would be stored under the id of the whole one,
+            which then comes again and is taken for a repetition.
+    """
     body = bytearray()
     while True:
         message = await receive_message()
+        if message["type"] == "http.disconnect":
+            raise _CutOff
         body += message.get("body", b"")
         if len(body) > _BODY_BYTES_MAX:
             return None

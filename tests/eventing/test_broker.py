@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 import httpx
 import pytest
@@ -354,6 +354,30 @@ async def test_killed_in_the_middle_it_delivers_after_its_restart(run: Any, subs
     (delivered,) = await second.until_journal("delivered")
 
     assert delivered["attempt"] == 2
+
+
+@pytest.mark.parametrize("part", [b"", b'{"order_id": '])
+async def test_an_event_that_was_cut_off_is_not_taken_for_a_whole_one(
+    run: Any, subscriber: Any, namespace: str, part: bytes
+) -> None:
+    """Its sender was killed while it sent: the same event comes again, whole, and is no repetition."""
+    one = await subscriber()
+    broker = await run(*documents(namespace, ("a", one.url, {"delivery": QUICK})))
+    where = urlsplit(broker.url)
+    head = "".join(
+        f"{name}: {value}\r\n" for name, value in {**EVENT, "host": "broker", "content-length": "20"}.items()
+    )
+    _, writer = await asyncio.open_connection(where.hostname, where.port)
+    writer.write(f"POST {where.path} HTTP/1.1\r\n{head}\r\n".encode() + part)
+    await writer.drain()
+    # The Broker has begun to read it when it answers somebody who came later.
+    assert (await broker.client.get(broker.url)).status_code == 405
+    writer.transport.abort()
+    answer = await broker.client.post(broker.url, content=b'{"whole": true}', headers=EVENT)
+    await one.until(1)
+
+    assert answer.status_code == 202
+    assert [body for _, body in one.requests] == [b'{"whole": true}']
 
 
 @both
