@@ -78,7 +78,7 @@ async def publish(app: App, call: Call) -> None:
         _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
         return
     try:
-        taken = await outbox.publish(app.state.database.pool, publisher, recorded)
+        taken = await outbox.publish(app.state.database.connections, publisher, recorded)
         app.state.pressure.note(published=taken == len(recorded))
     except Exception:  # noqa: BLE001 - logged whole, see below.
         # The answer is out and the rows are safe; whatever this was, it costs time only.

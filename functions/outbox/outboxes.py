@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from eventing.publisher import Publisher
-from functions.database import DatabaseSettings, Pool, create_pool
+from functions.connections import Connections
+from functions.database import DatabaseSettings, connections
 
 _URLS = ("USERS_DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
 
@@ -17,18 +18,18 @@ _URLS = ("USERS_DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
 class Outboxes:
     """One pool a database that holds an outbox."""
 
-    pools: tuple[Pool, ...]
+    pools: tuple[Connections, ...]
     publisher: Publisher
 
 
 @contextlib.asynccontextmanager
-async def pools() -> AsyncIterator[tuple[Pool, ...]]:
+async def pools() -> AsyncIterator[tuple[Connections, ...]]:
     """Those that the environment names (USERS_DATABASE_URL and so on)."""
     async with contextlib.AsyncExitStack() as stack:
         made = []
         for name in _URLS:
             if url := os.environ.get(name):
-                made.append(await create_pool(DatabaseSettings(url, pool_max=1)))
+                made.append(await connections(DatabaseSettings(url, pool_max=1)))
                 stack.push_async_callback(made[-1].close)
         yield tuple(made)
 

@@ -21,7 +21,8 @@ from eventing.event import Event
 from functions import pace, subscribers
 from functions.app import operation
 from functions.bodies import StrictModel, body
-from functions.database import Pool, translated
+from functions.connections import Connections
+from functions.database import translated
 from functions.errors import FieldError, Unprocessable
 from functions.identity import Admin
 from functions.outbox import outboxes
@@ -91,7 +92,7 @@ def _trigger(known: Subscribers, name: str) -> Trigger:
     )
 
 
-async def _stored(pools: Sequence[Pool], asked: Replay) -> AsyncIterator[tuple[Place, Event]]:
+async def _stored(pools: Sequence[Connections], asked: Replay) -> AsyncIterator[tuple[Place, Event]]:
     """The stored events, one outbox after the other, each in its order, behind where the last call stopped."""
     place = asked.after
     while place.outbox < len(pools):
@@ -103,7 +104,7 @@ async def _stored(pools: Sequence[Pool], asked: Replay) -> AsyncIterator[tuple[P
             place = Place(outbox=place.outbox + 1)
 
 
-async def _batch(pool: Pool, asked: Replay, seq: int) -> list[tuple[int, Event]]:
+async def _batch(pool: Connections, asked: Replay, seq: int) -> list[tuple[int, Event]]:
     assert asked.since is not None  # noqa: S101 - both were set when the call began.
     assert asked.until is not None  # noqa: S101
     with translated():
