@@ -9,12 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from starlette.types import ASGIApp, Scope
 from starlette.types import Message as AsgiMessage
-from starlette.types import Scope
 
 from eventing.event import STRUCTURED
 from functions import deadlines
-from functions.app import Operation
 from functions.aws.messages import Message
 
 _log = logging.getLogger("functions")
@@ -38,7 +37,7 @@ class Outcome:
         return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
 
 
-async def deliver_all(app: Operation, messages: Sequence[Message], seconds: float) -> list[Outcome]:
+async def deliver_all(app: ASGIApp, messages: Sequence[Message], seconds: float) -> list[Outcome]:
     """Deliver a batch within so many seconds; messages of one group in their order, and none behind one that failed."""
     groups: dict[str, list[Message]] = {}
     for message in messages:
@@ -49,7 +48,7 @@ async def deliver_all(app: Operation, messages: Sequence[Message], seconds: floa
     return [outcome for group in done for outcome in group]
 
 
-async def _deliver_group(app: Operation, messages: Iterable[Message], end: float) -> list[Outcome]:
+async def _deliver_group(app: ASGIApp, messages: Iterable[Message], end: float) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for message in messages:
         if outcomes and not outcomes[-1].handled:
@@ -59,7 +58,7 @@ async def _deliver_group(app: Operation, messages: Iterable[Message], end: float
     return outcomes
 
 
-async def deliver(app: Operation, message: Message, seconds: float) -> Outcome:
+async def deliver(app: ASGIApp, message: Message, seconds: float) -> Outcome:
     """Deliver one event within so many seconds, and say what became of it."""
     status, content = 0, bytearray()
 

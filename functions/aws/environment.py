@@ -14,10 +14,9 @@ from typing import Any
 from mangum.types import LambdaContext
 
 from functions import logs
-from functions.app import Operation
 from functions.aws import delivery, http, messages
 from functions.aws.delivery import NotHandled
-from functions.operations import load
+from functions.together import Served, lifespan_of, served
 
 # What it takes to answer that the time is over, rather than to be cut off.
 _ANSWER_SECONDS = 0.5
@@ -26,7 +25,7 @@ _ANSWER_SECONDS = 0.5
 class Environment:
     """An app that has been started, on an event loop of its own."""
 
-    def __init__(self, app: Operation, environ: Mapping[str, str]) -> None:
+    def __init__(self, app: Served, environ: Mapping[str, str]) -> None:
         """Start it: this is Lambda's init phase.
 
         Raises:
@@ -37,22 +36,19 @@ class Environment:
         self._loop = asyncio.new_event_loop()
         # Mangum takes the current one.
         asyncio.set_event_loop(self._loop)
-        self._lifespan = app.router.lifespan_context(app)
+        self._lifespan = lifespan_of(app)
         self._loop.run_until_complete(self._lifespan.__aenter__())
         self._http = http.gateway(app, seconds_left, environ.get("API_BASE_PATH", ""))
 
     @classmethod
     def of(cls, environ: Mapping[str, str]) -> Environment:
-        """The environment of the function that FUNCTION names.
+        """The environment of what FUNCTION names.
 
         Raises:
-            ValueError: it names none, or one that answers gRPC.
+            ValueError: it names nothing, or a function that answers gRPC.
         """
-        name = environ.get("FUNCTION", "")
-        app = load(name)
-        if not isinstance(app, Operation):
-            raise ValueError(f"{name} answers gRPC, which Lambda does not carry")  # noqa: TRY004 - the setting is wrong.
-        logs.configure(name, environ.get("LOG_LEVEL", "info"))
+        app = served(environ.get("FUNCTION", ""))
+        logs.configure(app.name, environ.get("LOG_LEVEL", "info"))
         return cls(app, environ)
 
     def handle(self, event: Any, context: LambdaContext) -> dict[str, Any] | None:

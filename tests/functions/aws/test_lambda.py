@@ -224,7 +224,7 @@ def test_in_a_fifo_queue_nothing_overtakes_what_failed(confirm: Lambda) -> None:
             {"FUNCTION": "orders-plcae"},
             "ValueError: there is no function 'orders-plcae'; there are deadletters-discard",
         ),
-        ({"FUNCTION": "users-rpc"}, "ValueError: users-rpc answers gRPC, which Lambda does not carry"),
+        ({"FUNCTION": "users-rpc"}, "ValueError: users-rpc answers gRPC, which is not carried here"),
         ({"FUNCTION": "orders-get", "TOKEN_SIGNING_KEY": "change-me"}, "KnownSecret: TOKEN_SIGNING_KEY"),
     ],
 )
