@@ -26,16 +26,12 @@ _log = logging.getLogger("functions")
 _REFERENCE = "{{"
 
 
-class Unusable(ValueError):
-    """The environment is not one that can be served with; the message says what to do."""
-
-
 def new() -> Function:
     """Make what func-python serves.
 
     Raises:
-        ValueError: FUNCTION names nothing that can be served, the message lists what can be.
-        Unusable: a setting is missing, or was not filled in.
+        ValueError: FUNCTION names nothing that can be served, and the message lists what can be; or a setting is
+            missing, or was not filled in.
     """
     app = together.served(os.environ.get("FUNCTION", "api"))
     require_usable(app, os.environ)
@@ -51,16 +47,15 @@ def new() -> Function:
 
 
 def require_usable(app: Served, environ: Mapping[str, str]) -> None:
-    """Refuse an environment in which requests could only fail; raises Unusable."""
+    """Refuse an environment in which requests could only fail, before anything listens; raises ValueError."""
     literal = sorted(name for name, value in environ.items() if value.startswith(_REFERENCE))
     if literal:
-        raise Unusable(
+        raise ValueError(
             f"{', '.join(literal)}: func run reads no Secrets or ConfigMaps; "
             f"give the value with --env {literal[0]}=… (each has its own --env)"
         )
-    missing = app.missing(environ) if isinstance(app, Together) else []
-    if missing:
-        raise Unusable(f"not set: {', '.join(missing)}; each function keeps to the database of its own area")
+    if isinstance(app, Together):
+        app.require(environ)
 
 
 def own_url(environ: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,14 +118,21 @@ class Together:
         own = [Route(None, "PathPrefix", f"/{name}", name) for name in self.services]
         self._routes = own if local else routes(self.services)
 
-    def missing(self, environ: Mapping[str, str]) -> list[str]:
-        """The databases' variables that are not there."""
+    def require(self, environ: Mapping[str, str]) -> None:
+        """Refuse an environment without all of their databases.
+
+        Raises:
+            ValueError: with the variables that are not there.
+        """
         wanted = {one.database for one in self.services.values() if one.database}
-        return sorted(name for name in wanted if not environ.get(name))
+        missing = sorted(name for name in wanted if not environ.get(name))
+        if missing:
+            raise ValueError(f"not set: {', '.join(missing)}; each function keeps to the database of its own area")
 
     @contextlib.asynccontextmanager
     async def lifespan(self) -> AsyncIterator[None]:
-        """Within it every function is started; raises KnownSecret."""
+        """Within it every function is started; raises KnownSecret, and ValueError where a database is not named."""
+        self.require(os.environ)
         async with contextlib.AsyncExitStack() as stack:
             for variable in sorted({one.database for one in self.services.values()}, key=str):
                 means = await stack.enter_async_context(opened(variable))

@@ -53,13 +53,11 @@ def _diagram(moves: Mapping[str, Mapping[str, str | None]], first: str) -> str:
     return "\n".join([*lines, "```"])
 
 
-def rendered(form: render.Form, overlay: str = "") -> str:
-    """The base, or an overlay, for a cluster that lacks Knative or the Gateway API, or for no cluster."""
+def rendered(form: render.Form) -> str:
+    """The base for a cluster that lacks Knative, or the Gateway API."""
     # Of the local overlay only the Secrets, which a cluster has too: the base refers to them.
     secrets = [one for one in collect(ROOT / "knative/overlays/local") if one.body["kind"] == "Secret"]
-    return _SAY + render.text(
-        [*collect(ROOT / "knative" / (f"overlays/{overlay}" if overlay else "base")), *secrets], form
-    )
+    return _SAY + render.text([*collect(ROOT / "knative/base"), *secrets], form)
 
 
 def triggers() -> str:
@@ -118,7 +116,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "docs/states.md": states,
     "knative/components/gateway-envoy/envoy/envoy.yaml": lambda: rendered("envoy"),
     "knative/overlays/kubernetes/wake.yaml": lambda: rendered("kubernetes"),
-    "knative/overlays/lambda/template.yaml": lambda: rendered("sam", "lambda"),
+    "knative/overlays/lambda/template.yaml": lambda: (
+        _SAY + render.text(collect(ROOT / "knative/overlays/lambda"), "sam")
+    ),
 }
 
 

@@ -107,8 +107,7 @@ def test_areas_keep_to_their_own_databases() -> None:
     assert {one for name, one in wanted.items() if name.startswith("orders-")} == {"ORDERS_DATABASE_URL"}
     assert {one for name, one in wanted.items() if name.startswith("users-")} == {"USERS_DATABASE_URL", None}
     assert wanted["payments-simulate"] == "CARDS_DATABASE_URL"
-    assert Together("api").missing({"ORDERS_DATABASE_URL": "x"}) == [
-        "DEADLETTERS_DATABASE_URL",
-        "PAYMENTS_DATABASE_URL",
-        "USERS_DATABASE_URL",
-    ]
+    with pytest.raises(
+        ValueError, match="not set: DEADLETTERS_DATABASE_URL, PAYMENTS_DATABASE_URL, USERS_DATABASE_URL;"
+    ):
+        Together("api").require({"ORDERS_DATABASE_URL": "x"})
