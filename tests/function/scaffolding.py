@@ -81,11 +81,18 @@ def serving(folder: Path, python: str = sys.executable, **variables: str) -> Ite
 def wait_until_ready(served: Served) -> None:
     """As func polls it; fails when it ends instead."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
+    while wait_until_answered(served, "/health/readiness").status_code != 200:
+        assert time.monotonic() < deadline, served.log.read_text()
+        time.sleep(0.01)
+
+
+def wait_until_answered(served: Served, path: str) -> httpx.Response:
+    """What it answers as soon as it does; fails when it ends instead."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
     while served.process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(httpx.HTTPError):
-            if httpx.get(f"{served.url}/health/readiness", timeout=5).status_code == 200:
-                return
-        time.sleep(0.02)
+        with contextlib.suppress(httpx.ConnectError):
+            return httpx.get(f"{served.url}{path}", timeout=5, verify=False)
+        time.sleep(0.01)
     raise AssertionError(served.log.read_text())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -215,6 +216,23 @@ def test_in_a_fifo_queue_nothing_overtakes_what_failed(confirm: Lambda) -> None:
     batch["Records"][2]["attributes"]["MessageGroupId"] = "another"
 
     assert confirm.invoke(batch) == {"batchItemFailures": [{"itemIdentifier": "0"}, {"itemIdentifier": "1"}]}
+
+
+def test_connections_that_broke_while_it_was_frozen_are_not_used(
+    place: Lambda, confirm: Lambda, orders_url: str
+) -> None:
+    """An environment is stopped between calls, for minutes; its connections may be gone by then."""
+    bodies = [text(captured(placed(place))) for _ in range(3)]
+    assert confirm.invoke(of_queue(bodies[0])) == {"batchItemFailures": []}
+    confirm.process.send_signal(signal.SIGSTOP)
+    rows(
+        orders_url,
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    confirm.process.send_signal(signal.SIGCONT)
+
+    assert [confirm.invoke(of_queue(body)) for body in bodies[1:]] == [{"batchItemFailures": []}] * 2
 
 
 @pytest.mark.parametrize(

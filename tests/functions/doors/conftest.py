@@ -48,10 +48,12 @@ class Orders:
 
     def _move(self, before: str, after: str) -> None:
         ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{before}'"
-        sql(self._server, f"ALTER DATABASE {before} WITH ALLOW_CONNECTIONS false")
-        sql(self._server, ended)
-        sql(self._server, f"ALTER DATABASE {before} RENAME TO {after}")
-        sql(self._server, f"ALTER DATABASE {after} WITH ALLOW_CONNECTIONS true")
+        # At once: it is locked from the first of them, so that nobody connects before the last.
+        sql(
+            self._server,
+            f"ALTER DATABASE {before} WITH ALLOW_CONNECTIONS false; {ended};"
+            f"ALTER DATABASE {before} RENAME TO {after}; ALTER DATABASE {after} WITH ALLOW_CONNECTIONS true",
+        )
 
 
 @pytest.fixture(scope="session")
