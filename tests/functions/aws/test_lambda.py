@@ -8,6 +8,7 @@ import json
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import asyncpg
 import pytest
@@ -118,6 +119,35 @@ def test_a_header_that_came_twice_is_refused(place: Lambda, gateway: str) -> Non
     code, _, problem = read(place.invoke(event))
 
     assert (code, problem["detail"]) == (400, "The header authorization came twice.")
+
+
+def asked(gateway: str, path: str, query: str) -> Any:
+    """A GET, as a gateway sends it on: a load balancer leaves a query encoded, API Gateway (v1) decodes it."""
+    event = called(gateway, b"")
+    if "http" in event["requestContext"]:
+        stage = event["requestContext"]["stage"]
+        event["rawPath"] = path if stage == "$default" else f"/{stage}{path}"
+        event["requestContext"]["http"] |= {"method": "GET", "path": event["rawPath"]}
+        return event | {"rawQueryString": query}
+    pairs = [pair.partition("=")[::2] for pair in query.split("&")] if gateway != "api_gateway_v1" else parse_qsl(query)
+    several: dict[str, list[str]] = {}
+    for name, value in pairs:
+        several.setdefault(name, []).append(value)
+    single = {name: values[-1] for name, values in several.items()}
+    changed = {"queryStringParameters": single, "multiValueQueryStringParameters": several}
+    return event | {"httpMethod": "GET", "path": path} | {name: changed[name] for name in changed if name in event}
+
+
+def test_a_query_arrives_as_it_was_sent(tmp_path: Path, place: Lambda, orders_url: str, users: Users) -> None:
+    """By every gateway; what is wrong with it is named."""
+    orders = [placed(place) for _ in range(2)]
+    with running(tmp_path, **settings("orders-list", orders_url, users)) as listing:
+        for gateway in HTTP:
+            code, headers, page = read(listing.invoke(asked(gateway, "/orders/", "limit=%31&username=ada")))
+            assert (code, [one["order_id"] for one in page["items"]]) == (200, orders[-1:]), gateway
+            assert headers["link"] == f'</orders/?username=ada&after={orders[-1]}&limit=1>; rel="next"'
+            code, _, problem = read(listing.invoke(asked(gateway, "/orders/", "username=%C3%A4%20%26")))
+            assert (code, [one["field"] for one in problem["errors"]]) == (422, ["username"]), gateway
 
 
 def test_the_app_is_started_once_an_environment(tmp_path: Path, orders_url: str, users: Users) -> None:
