@@ -5,14 +5,21 @@ Not a part of `make test`: an install of everything takes half a minute.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 
+from knative.runtime import addresses, child
+from knative.runtime.manifests import load
 from tests.conftest import ROOT
 from tests.function.scaffolding import order, serving, wait_until_ready
 
@@ -53,11 +60,56 @@ def test_pip_install_and_func_python_serve_the_api(tmp_path: Path, settings: dic
     """By func's own server, an order on a real PostgreSQL."""
     with serving(tmp_path, python, **settings) as served:
         wait_until_ready(served)
-        placed = order(served.url)
+        placed, _ = order(served.url)
         code = served.stop()
 
     assert (placed["username"], placed["amount"], placed["status"]) == ("ada", "99.50", "placed")
     assert code == 0, served.log.read_text()
+
+
+def test_an_order_is_confirmed_by_api_events_and_a_broker(
+    tmp_path: Path, settings: dict[str, str], python: str, nats_url: str
+) -> None:
+    """As docs/guides/lambda-and-func.md has it: two Services of func, and Triggers that name a function by a path."""
+    port = child.free_port()
+    sink = {"K_SINK": f"http://127.0.0.1:{port}/shop/default"}
+    folders = [tmp_path / name for name in ("api", "events")]
+    for folder in folders:
+        folder.mkdir()
+    # It asks itself.
+    own = child.free_port()
+    cards = {"CARD_PROCESSOR_URL": f"http://127.0.0.1:{own}/payments-simulate"}
+    with (
+        serving(folders[1], python, port=own, FUNCTION="events", **settings, **sink, **cards) as events,
+        serving(folders[0], python, **settings, **sink, **cards) as api,
+        _broker(tmp_path, port, events.url, nats_url),
+    ):
+        for served in (events, api):
+            wait_until_ready(served)
+        placed, headers = order(api.url)
+        deadline = time.monotonic() + 20
+        while placed["status"] == "placed":
+            assert time.monotonic() < deadline, events.log.read_text()
+            time.sleep(0.02)
+            placed = httpx.get(f"{api.url}/orders/{placed['order_id']}", headers=headers).json()
+
+    assert placed["status"] == "confirmed"
+
+
+@contextlib.contextmanager
+def _broker(folder: Path, port: int, events: str, channel: str) -> Iterator[None]:
+    """Our Broker, with the base's Triggers."""
+    documents = addresses.broker_documents(load(ROOT / "knative/overlays/local"), f"http://127.0.0.1:{port}")
+    text = re.sub(r"http://([a-z-]+)\.shop\.svc\.cluster\.local", rf"{events}/\1", yaml.safe_dump_all(documents))
+    (folder / "broker.yaml").write_text(text)
+    command = [sys.executable, "-m", "eventing.broker", f"--manifest={folder / 'broker.yaml'}", f"--port={port}"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "CHANNEL_URL": channel})
+    try:
+        child.wait_until(lambda: child.accepts("127.0.0.1", port), process, folder / "broker.yaml", seconds=20)
+        yield
+    finally:
+        process.kill()
+        process.wait()
 
 
 def test_only_what_is_needed_is_installed(python: str) -> None:

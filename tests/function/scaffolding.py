@@ -55,12 +55,12 @@ class Served:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, python: str = sys.executable, **variables: str) -> Iterator[Served]:
-    """Start it in a folder of its own; it may not be ready, or never be."""
+def serving(folder: Path, python: str = sys.executable, port: int | None = None, **variables: str) -> Iterator[Served]:
+    """Start it in a folder of its own, on a port that is free; it may not be ready, or never be."""
     main = folder / "service/main.py"
     main.parent.mkdir(exist_ok=True)
     main.write_text(MAIN)
-    address = f"127.0.0.1:{child.free_port()}"
+    address = f"127.0.0.1:{port or child.free_port()}"
     log = folder / "log"
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -96,8 +96,8 @@ def wait_until_answered(served: Served, path: str) -> httpx.Response:
     raise AssertionError(served.log.read_text())
 
 
-def order(url: str) -> dict[str, Any]:
-    """Register, sign in, place an order; answers it as orders-get shows it."""
+def order(url: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Register, sign in, place an order; answers it as orders-get shows it, and what it was asked with."""
     with httpx.Client(base_url=url, timeout=30) as http:
         user = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
         assert http.post("/users/", json=user).status_code == 201
@@ -106,4 +106,5 @@ def order(url: str) -> dict[str, Any]:
         body = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}
         placed = http.post("/orders/", json=body)
         assert placed.status_code == 202, placed.text
-        return dict(http.get(placed.headers["location"]).json())
+        shown = http.get(placed.headers["location"]).json()
+        return shown, {"authorization": http.headers["authorization"]}

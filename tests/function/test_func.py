@@ -43,7 +43,7 @@ def test_the_whole_api_is_served_in_one_process(tmp_path: Path, settings: dict[s
     with serving(tmp_path, PYTHONPATH=str(ROOT), **settings) as served:
         wait_until_ready(served)
         starts = [httpx.get(f"{served.url}{KEYS}").headers["server-timing"].partition(";dur")[0] for _ in range(2)]
-        placed = order(served.url)
+        placed, _ = order(served.url)
         nowhere = httpx.get(f"{served.url}/nowhere")
         by_host = httpx.get(f"{served.url}/", headers={"host": "users-keys.shop.example.com"})
         private = httpx.get(f"{served.url}/", headers={"host": "orders-confirm.shop.svc.cluster.local"})
