@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eventing import outbox
 from eventing.publisher import Publisher
 from functions import cache, secrets
+from functions.cache import Cache
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
@@ -38,27 +40,50 @@ def name_of(module: str) -> tuple[str, str]:
     return area, f"{area}-{verb.replace('_', '-')}"
 
 
+@dataclass(frozen=True)
+class Means:
+    """What the environment names; apps of one database that are in one process share it."""
+
+    cache: Cache
+    database: Database | None
+    publisher: Publisher | None
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: App) -> AsyncIterator[None]:
-    """Make what the environment names, close it in reverse.
+    """Start an app with what the environment names, as an app that is alone in its process; close it all in reverse.
 
     Raises:
         KnownSecret: a secret in it is a placeholder, or one that everybody knows.
     """
+    async with opened("DATABASE_URL") as means, started(app, means):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def opened(database_variable: str | None) -> AsyncIterator[Means]:
+    """What the environment names, with the database that this variable does; raises KnownSecret."""
     secrets.require_own(os.environ)
-    url = os.environ.get("DATABASE_URL")
+    url = os.environ.get(database_variable) if database_variable else None
     publisher = Publisher.from_environment(os.environ)
-    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
-    app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
         database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
-        app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()
             stack.push_async_callback(database.close)
         if publisher is not None:
             stack.push_async_callback(publisher.close)
+        yield Means(kept, database, publisher)
+
+
+@contextlib.asynccontextmanager
+async def started(app: App, means: Means) -> AsyncIterator[None]:
+    """Give an app its means, and open what it has beside them."""
+    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
+    app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
+    app.state.cache, app.state.database, app.state.publisher = means.cache, means.database, means.publisher
+    async with contextlib.AsyncExitStack() as stack:
         for name, resource in app.resources.items():
             setattr(app.state, name, await stack.enter_async_context(resource()))
         app.state.started = True

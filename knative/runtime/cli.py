@@ -88,6 +88,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--kubernetes", action="store_true", help="for a cluster without Knative")
     form.add_argument("--envoy", action="store_true", help="the HTTPRoutes alone, as a plain Envoy")
     form.add_argument("--kn", action="store_true", help="the `kn service create` line of each Service")
+    form.add_argument("--sam", action="store_true", help="an AWS SAM template, of knative/overlays/lambda")
     one = add("down", _down, "stop the running one, finishing what is in hand")
     one.add_argument("--quiet", action="store_true", help="say nothing when none runs")
     one = add("reset", _reset, "delete the state folder: every order, event and log")
@@ -241,7 +242,7 @@ def _render(options: argparse.Namespace) -> int:
     from knative.runtime.kubernetes import NotRenderable  # noqa: PLC0415
     from knative.runtime.kustomize import ManifestErrors, collect  # noqa: PLC0415
 
-    forms: tuple[render.Form, ...] = ("kubernetes", "envoy", "kn")
+    forms: tuple[render.Form, ...] = ("kubernetes", "envoy", "kn", "sam")
     form: render.Form = next((one for one in forms if getattr(options, one)), "knative")
     try:
         print(render.text(collect(options.manifests), form), end="")
