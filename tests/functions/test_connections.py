@@ -24,8 +24,8 @@ async def make(database_url: Callable[[str], str]) -> AsyncIterator[MakeConnecti
     """Connections that are closed when the test is over."""
     made: list[Connections] = []
 
-    async def _make(most: int = 2, patience: float = 3.0, url: str | None = None) -> Connections:
-        settings = DatabaseSettings(url or database_url("orders"), most, acquire_timeout_seconds=patience)
+    async def _make(most: int = 2, url: str | None = None) -> Connections:
+        settings = DatabaseSettings(url or database_url("orders"), most)
         made.append(await connections(settings))
         return made[-1]
 
@@ -53,8 +53,9 @@ async def test_a_connection_goes_to_whoever_waits_longest(make: MakeConnections)
 
 async def test_whoever_waits_too_long_is_told(make: MakeConnections) -> None:
     """And the connection is there for the next."""
-    pool = await make(1, patience=0.05)
+    pool = await make(1)
     async with pool.acquire():
+        pool._timeout = 0.05
         with pytest.raises(TimeoutError):
             await pool.fetch("SELECT 1")
 
