@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import signal
+import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
@@ -255,11 +256,13 @@ def test_connections_that_broke_while_it_was_frozen_are_not_used(
     bodies = [text(captured(placed(place))) for _ in range(3)]
     assert confirm.invoke(of_queue(bodies[0])) == {"batchItemFailures": []}
     confirm.process.send_signal(signal.SIGSTOP)
-    rows(
-        orders_url,
+    end = (
         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
+    deadline = time.monotonic() + 20
+    while rows(orders_url, end):
+        assert time.monotonic() < deadline
     confirm.process.send_signal(signal.SIGCONT)
 
     assert [confirm.invoke(of_queue(body)) for body in bodies[1:]] == [{"batchItemFailures": []}] * 2

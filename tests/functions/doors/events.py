@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -95,18 +95,19 @@ class OverQueue:
         if self.features.recognises and event.id in self._published:
             return "handled"
         self._published.add(event.id)
-        return await self._attempted(event, lines)
+        return await self._noted(event, lines, {"delivered": "handled", "failed": "again"})
 
     async def deliver_again(self, event: Event) -> Verdict:
-        """Wait: the queue does it."""
-        return await self._attempted(event, len(self._lines()))
+        """Wait: the queue does it, as often as it takes."""
+        return await self._noted(event, 0, {"delivered": "handled"})
 
-    async def _attempted(self, event: Event, lines: int) -> Verdict:
+    async def _noted(self, event: Event, lines: int, wanted: Mapping[str, Verdict]) -> Verdict:
+        """The first of these that the journal, from this line on, says of the event."""
         async with asyncio.timeout(20):
             while True:
                 for line in self._lines()[lines:]:
-                    if line["id"] == event.id and line["kind"] in {"delivered", "failed"}:
-                        return "handled" if line["kind"] == "delivered" else "again"
+                    if line["id"] == event.id and line["kind"] in wanted:
+                        return wanted[line["kind"]]
                 await asyncio.sleep(0.005)
 
     async def deliver_raw(self, body: bytes) -> Verdict:
