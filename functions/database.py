@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 import asyncpg.pool
@@ -20,6 +21,7 @@ from eventing.event import Event
 from eventing.transaction import Transaction
 from functions import correlation, deadlines
 from functions.errors import Unavailable
+from functions.migrated import Migrations, NotMigrated
 
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Committed: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
@@ -31,6 +33,8 @@ class DatabaseSettings:
     """How a function uses its database."""
 
     url: str
+    #: Which of `migrated.FOLDERS` it must have had before it is used; None for what is not asked.
+    migrations: str | None = None
     #: Connections a process may hold. Few: pods x this must stay below the server's max_connections.
     pool_max: int = 4
     #: Seconds to wait for a connection of the pool. Short: a caller that is told 503 can do something better.
@@ -43,6 +47,8 @@ class DatabaseSettings:
     idle_in_transaction_timeout_seconds: float = 15.0
 
 
+# A probe that takes longer counts as failed where nobody says otherwise (Kubernetes, `timeoutSeconds`).
+_PROBE_SECONDS = 0.8
 # What PostgreSQL or the network says when trying again may help.
 _MAY_PASS: tuple[type[BaseException], ...] = (
     OSError,
@@ -71,6 +77,7 @@ class Database:
         self._settings = settings
         self._committed = committed
         self._pool: Pool | None = None
+        self._migrations = Migrations(settings.migrations, urlsplit(settings.url).path.lstrip("/"))
         self._leaving: set[asyncio.Task[None]] = set()
 
     @property
@@ -103,6 +110,7 @@ class Database:
         """
         with translated():
             async with deadlines.bounded(), self._begun() as connection:
+                await self._migrations.require(connection)
                 transaction = Transaction(connection)
                 yield transaction
         correlation.current().recorded.extend(transaction.events)
@@ -115,6 +123,7 @@ class Database:
             async with deadlines.bounded():
                 connection = await self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
                 try:
+                    await self._migrations.require(connection)
                     rows = await connection.fetch(statement, *arguments)
                 except asyncio.CancelledError:
                     self._leave(self.pool.release(connection))
@@ -151,6 +160,23 @@ class Database:
         """The first row of one statement, outside any transaction; raises Unavailable."""
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
+
+    async def require_migrated(self) -> None:
+        """For what uses the pool itself; raises NotMigrated, Unavailable, DeadlineExceeded."""
+        if not self._migrations.complete:
+            async with self.transaction():
+                pass
+
+    async def is_migrated(self) -> bool:
+        """Whether it may be used, as far as it says so; one that does not answer says nothing against it."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self.require_migrated()
+        except NotMigrated:
+            return False
+        except (Unavailable, TimeoutError):
+            return True
+        return True
 
 
 async def _left(cleaning: Awaitable[object]) -> None:

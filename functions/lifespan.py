@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from eventing import outbox
@@ -22,6 +22,10 @@ Resource = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
 
 class App(Protocol):
     """A function's app. `state` holds `database`, `publisher`, `started`, and its own resources by their names."""
+
+    @property
+    def database(self) -> str | None:
+        """Which of `migrated.FOLDERS` DATABASE_URL leads to."""
 
     @property
     def state(self) -> Any:
@@ -52,7 +56,7 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
-        database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
+        database = None if url is None else Database(DatabaseSettings(url, app.database), kept.forget_own)
         app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()
@@ -61,11 +65,25 @@ async def lifespan(app: App) -> AsyncIterator[None]:
             stack.push_async_callback(publisher.close)
         for name, resource in app.resources.items():
             setattr(app.state, name, await stack.enter_async_context(resource()))
+        app.state.databases = tuple(_databases(app))
         app.state.started = True
         try:
             yield
         finally:
             app.state.started = False
+
+
+def _databases(app: App) -> Iterator[Database]:
+    """Its area's, and those that are among its resources."""
+    for name in ("database", *app.resources):
+        opened = getattr(app.state, name)
+        held = opened if isinstance(opened, tuple) else getattr(opened, "databases", (opened,))
+        yield from (one for one in held if isinstance(one, Database))
+
+
+async def is_migrated(app: App) -> bool:
+    """Whether none of its databases says that it lacks a migration."""
+    return all([await one.is_migrated() for one in app.state.databases])
 
 
 async def publish(app: App, call: Call) -> None:

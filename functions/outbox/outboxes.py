@@ -1,4 +1,4 @@
-"""The pools of every area's database, and the publisher, for what works through outboxes."""
+"""Every area's database, and the publisher, for what works through outboxes."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from eventing.publisher import Publisher
-from functions.database import DatabaseSettings, Pool, create_pool
+from functions.database import Database, DatabaseSettings
 
-_URLS = ("USERS_DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
+_AREAS = ("users", "orders", "payments")
 
 
 @dataclass(frozen=True)
 class Outboxes:
-    """One pool a database that holds an outbox."""
+    """The databases that hold an outbox."""
 
-    pools: tuple[Pool, ...]
+    databases: tuple[Database, ...]
     publisher: Publisher
 
 
 @contextlib.asynccontextmanager
-async def pools() -> AsyncIterator[tuple[Pool, ...]]:
+async def databases() -> AsyncIterator[tuple[Database, ...]]:
     """Those that the environment names (USERS_DATABASE_URL and so on)."""
     async with contextlib.AsyncExitStack() as stack:
         made = []
-        for name in _URLS:
-            if url := os.environ.get(name):
-                made.append(await create_pool(DatabaseSettings(url, pool_max=1)))
+        for area in _AREAS:
+            if url := os.environ.get(f"{area.upper()}_DATABASE_URL"):
+                made.append(Database(DatabaseSettings(url, area, pool_max=1)))
+                await made[-1].open()
                 stack.push_async_callback(made[-1].close)
         yield tuple(made)
 
@@ -45,4 +46,4 @@ async def opened() -> AsyncIterator[Outboxes]:
         raise ValueError("K_SINK is not set: there is nowhere to publish to")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(publisher.close)
-        yield Outboxes(await stack.enter_async_context(pools()), publisher)
+        yield Outboxes(await stack.enter_async_context(databases()), publisher)
