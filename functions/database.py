@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
@@ -37,6 +37,8 @@ class DatabaseSettings:
     migrations: str | None = None
     #: Connections a process may hold. Few: pods x this must stay below the server's max_connections.
     pool_max: int = 4
+    #: Statements that a connection keeps prepared. None behind a pooler that gives each transaction another session.
+    statement_cache_size: int = 100
     #: Seconds to wait for a connection of the pool. Short: a caller that is told 503 can do something better.
     acquire_timeout_seconds: float = 3.0
     #: Seconds to establish a connection.
@@ -45,6 +47,18 @@ class DatabaseSettings:
     statement_timeout_seconds: float = 10.0
     #: Seconds a transaction may sit between statements before the server ends it.
     idle_in_transaction_timeout_seconds: float = 15.0
+
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], url: str = "DATABASE_URL", *, migrations: str | None, pool_max: int = 0
+    ) -> DatabaseSettings:
+        """Of the database that the variable *url* leads to; DATABASE_POOL_MAX and DATABASE_STATEMENT_CACHE_SIZE."""
+        return cls(
+            environ[url],
+            migrations,
+            pool_max=pool_max or int(environ.get("DATABASE_POOL_MAX") or cls.pool_max),
+            statement_cache_size=int(environ.get("DATABASE_STATEMENT_CACHE_SIZE") or cls.statement_cache_size),
+        )
 
 
 # A probe that takes longer counts as failed where nobody says otherwise (Kubernetes, `timeoutSeconds`).
@@ -189,12 +203,16 @@ async def create_pool(settings: DatabaseSettings) -> Pool:
     """A pool that connects when it is first used."""
 
     async def keep(_: Any) -> None:
-        """Sessions are left as they are: settings are changed with SET LOCAL only, so there is nothing to reset."""
+        """Sessions are left as they are: settings are changed with SET LOCAL only, so there is nothing to reset.
+
+        Behind a pooler there would be too much: what its connect_query has set.
+        """
 
     pool = asyncpg.create_pool(
         settings.url,
         min_size=0,
         max_size=settings.pool_max,
+        statement_cache_size=settings.statement_cache_size,
         timeout=settings.connect_timeout_seconds,
         command_timeout=settings.statement_timeout_seconds + 1,
         reset=keep,

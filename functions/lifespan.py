@@ -50,13 +50,15 @@ async def lifespan(app: App) -> AsyncIterator[None]:
         KnownSecret: a secret in it is a placeholder, or one that everybody knows.
     """
     secrets.require_own(os.environ)
-    url = os.environ.get("DATABASE_URL")
     publisher = Publisher.from_environment(os.environ)
     app.state.deadlines = DeadlineSettings.from_environment(os.environ)
     app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
-        database = None if url is None else Database(DatabaseSettings(url, app.database), kept.forget_own)
+        database = None
+        if "DATABASE_URL" in os.environ:
+            settings = DatabaseSettings.from_environment(os.environ, migrations=app.database)
+            database = Database(settings, kept.forget_own)
         app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()

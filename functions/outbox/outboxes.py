@@ -27,8 +27,9 @@ async def databases() -> AsyncIterator[tuple[Database, ...]]:
     async with contextlib.AsyncExitStack() as stack:
         made = []
         for area in _AREAS:
-            if url := os.environ.get(f"{area.upper()}_DATABASE_URL"):
-                made.append(Database(DatabaseSettings(url, area, pool_max=1)))
+            if os.environ.get(url := f"{area.upper()}_DATABASE_URL"):
+                settings = DatabaseSettings.from_environment(os.environ, url, migrations=area, pool_max=1)
+                made.append(Database(settings))
                 await made[-1].open()
                 stack.push_async_callback(made[-1].close)
         yield tuple(made)
