@@ -110,7 +110,7 @@ def test_who_emits_events_reaches_the_broker(overlay: str) -> None:
 
 @BOTH
 def test_who_calls_another_function_reaches_it(overlay: str) -> None:
-    """By Kourier's inner gateway, or itself; those whose code asks users, subscribers or the processor, which sends webhooks."""
+    """By Kourier's inner gateway, or itself: what asks users, subscribers or the processor, and what sends webhooks."""
     calling = set().union(*map(opening, ("buyers", "processor", "subscribers"))) | having(overlay, "WEBHOOK_URL".__eq__)
 
     if overlay == KNATIVE:
