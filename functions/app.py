@@ -31,8 +31,9 @@ from functions.deadlines import DeadlineSettings
 from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED
 from functions.hangup import CallerGone, until_hangup
-from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.lifespan import Resource, is_migrated, lifespan, name_of, publish
 from functions.metrics import CONTENT_TYPE, Metrics
+from functions.migrated import of_area
 from functions.payload import Payload
 
 _log = logging.getLogger("functions")
@@ -48,15 +49,18 @@ EventHandler = Callable[[Any, Event, Database], Awaitable[None]]
 AnyEventHandler = Callable[[Event, Database], Awaitable[None]]
 
 
-def operation(module: str, *, body_bytes_max: int = BODY_BYTES_MAX) -> Operation:
-    """The app of the operation that this module is: `functions.orders.place` is `orders-place`."""
-    return Operation(*name_of(module), body_bytes_max)
+def operation(module: str, *, body_bytes_max: int = BODY_BYTES_MAX, database: str | None = None) -> Operation:
+    """The app of the operation that this module is: `functions.orders.place` is `orders-place`.
+
+    *database* is which of `migrated.FOLDERS` DATABASE_URL leads to, where it is not the area's own.
+    """
+    return Operation(*name_of(module), body_bytes_max, database)
 
 
 class Operation(FastAPI):
     """One operation's app. `state.database` is its area's database, where it has one."""
 
-    def __init__(self, area: str, name: str, body_bytes_max: int) -> None:
+    def __init__(self, area: str, name: str, body_bytes_max: int, database: str | None = None) -> None:
         super().__init__(
             title=name,
             docs_url=None,
@@ -68,8 +72,10 @@ class Operation(FastAPI):
         self.state = dryrun.State()
         self.area = area
         self.name = name
+        self.database = database or of_area(area)
         self.metrics = Metrics(name)
         self.state.started = False
+        self.state.databases = ()
         self.state.process_started = None
         self.state.deadlines = DeadlineSettings()
         self._payloads: dict[str, tuple[type[Payload], EventHandler]] = {}
@@ -84,11 +90,12 @@ class Operation(FastAPI):
         return Response(status_code=200)
 
     async def _ready(self) -> Response:
-        """Ready is: started, and not stopping.
+        """Ready is: started, not stopping, and no database says that it lacks a migration.
 
         Not: the database answers, or its outage would have every request held until it times out instead of answered.
         """
-        return Response(status_code=200 if self.state.started else 503)
+        ready = self.state.started and await is_migrated(self)
+        return Response(status_code=200 if ready else 503)
 
     async def _show_metrics(self, request: Request) -> Response:
         """To whoever asks the process itself, as Prometheus does; what came through a gateway is from outside."""

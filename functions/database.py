@@ -6,10 +6,12 @@ because its call was cancelled, is cancelled on the server too.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 from fastapi import Depends, Request
@@ -19,6 +21,7 @@ from eventing.transaction import Transaction
 from functions import correlation, deadlines
 from functions.connections import Connections
 from functions.errors import Unavailable
+from functions.migrated import Migrations, NotMigrated
 
 Committed: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
 
@@ -28,8 +31,12 @@ class DatabaseSettings:
     """How a function uses its database."""
 
     url: str
+    #: Which of `migrated.FOLDERS` it must have had before it is used; None for what is not asked.
+    migrations: str | None = None
     #: Connections a process may hold. Few: pods x this must stay below the server's max_connections.
     pool_max: int = 4
+    #: Statements that a connection keeps prepared. None behind a pooler that gives each transaction another session.
+    statement_cache_size: int = 100
     #: Seconds to wait for a connection of the pool. Short: a caller that is told 503 can do something better.
     acquire_timeout_seconds: float = 3.0
     #: Seconds to establish a connection.
@@ -39,7 +46,21 @@ class DatabaseSettings:
     #: Seconds a transaction may sit between statements before the server ends it.
     idle_in_transaction_timeout_seconds: float = 15.0
 
+    @classmethod
+    def from_environment(
+        cls, environ: Mapping[str, str], url: str = "DATABASE_URL", *, migrations: str | None, pool_max: int = 0
+    ) -> DatabaseSettings:
+        """Of the database that the variable *url* leads to; DATABASE_POOL_MAX and DATABASE_STATEMENT_CACHE_SIZE."""
+        return cls(
+            environ[url],
+            migrations,
+            pool_max=pool_max or int(environ.get("DATABASE_POOL_MAX") or cls.pool_max),
+            statement_cache_size=int(environ.get("DATABASE_STATEMENT_CACHE_SIZE") or cls.statement_cache_size),
+        )
 
+
+# A probe that takes longer counts as failed where nobody says otherwise (Kubernetes, `timeoutSeconds`).
+_PROBE_SECONDS = 0.8
 # What PostgreSQL or the network says when trying again may help.
 _MAY_PASS: tuple[type[BaseException], ...] = (
     OSError,
@@ -68,6 +89,7 @@ class Database:
         self._settings = settings
         self._committed = committed
         self._connections: Connections | None = None
+        self._migrations = Migrations(settings.migrations, urlsplit(settings.url).path.lstrip("/"))
 
     @property
     def connections(self) -> Connections:
@@ -99,6 +121,7 @@ class Database:
         """
         with translated():
             async with deadlines.bounded(), self.connections.transaction() as connection:
+                await self._migrations.require(connection)
                 transaction = Transaction(connection)
                 yield transaction
         correlation.current().recorded.extend(transaction.events)
@@ -107,6 +130,7 @@ class Database:
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, outside any transaction; raises Unavailable, DeadlineExceeded."""
+        await self.require_migrated()
         with translated():
             async with deadlines.bounded():
                 return await self.connections.fetch(statement, *arguments)
@@ -116,17 +140,38 @@ class Database:
         rows = await self.fetch(statement, *arguments)
         return rows[0] if rows else None
 
+    async def require_migrated(self) -> None:
+        """For what uses the pool itself; raises NotMigrated, Unavailable, DeadlineExceeded."""
+        if not self._migrations.complete:
+            async with self.transaction():
+                pass
+
+    async def is_migrated(self) -> bool:
+        """Whether it may be used, as far as it says so; one that does not answer says nothing against it."""
+        try:
+            async with asyncio.timeout(_PROBE_SECONDS):
+                await self.require_migrated()
+        except NotMigrated:
+            return False
+        except (Unavailable, TimeoutError):
+            return True
+        return True
+
 
 async def connections(settings: DatabaseSettings) -> Connections:
     """A pool that connects when it is first used."""
 
     async def keep(_: Any) -> None:
-        """Sessions are left as they are: settings are changed with SET LOCAL only, so there is nothing to reset."""
+        """Sessions are left as they are: settings are changed with SET LOCAL only, so there is nothing to reset.
+
+        Behind a pooler there would be too much: what its connect_query has set.
+        """
 
     pool = asyncpg.create_pool(
         settings.url,
         min_size=0,
         max_size=settings.pool_max,
+        statement_cache_size=settings.statement_cache_size,
         timeout=settings.connect_timeout_seconds,
         command_timeout=settings.statement_timeout_seconds + 1,
         reset=keep,

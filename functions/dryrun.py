@@ -175,6 +175,7 @@ async def _rolled_back(database: Database | None, recorded: list[Event]) -> Asyn
     if database is None:
         yield None
         return
+    await database.require_migrated()
     with translated():
         async with database.connections.acquire() as connection:
             transaction = connection.transaction()

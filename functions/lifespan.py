@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -24,6 +24,10 @@ Resource = Callable[[], contextlib.AbstractAsyncContextManager[Any]]
 
 class App(Protocol):
     """A function's app. `state` holds `database`, `publisher`, `started`, and its own resources by their names."""
+
+    @property
+    def database(self) -> str | None:
+        """Which of `migrated.FOLDERS` DATABASE_URL leads to."""
 
     @property
     def state(self) -> Any:
@@ -56,19 +60,25 @@ async def lifespan(app: App) -> AsyncIterator[None]:
     Raises:
         KnownSecret: a secret in it is a placeholder, or one that everybody knows.
     """
-    async with opened("DATABASE_URL") as means, started(app, means):
+    async with opened("DATABASE_URL", app.database) as means, started(app, means):
         yield
 
 
 @contextlib.asynccontextmanager
-async def opened(database_variable: str | None) -> AsyncIterator[Means]:
-    """What the environment names, with the database that this variable does; raises KnownSecret."""
+async def opened(database_variable: str | None, migrations: str | None) -> AsyncIterator[Means]:
+    """What the environment names, with the database that this variable does, which must have had these migrations.
+
+    Raises:
+        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
+    """
     secrets.require_own(os.environ)
-    url = os.environ.get(database_variable) if database_variable else None
     publisher = Publisher.from_environment(os.environ)
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
-        database = None if url is None else Database(DatabaseSettings(url), kept.forget_own)
+        database = None
+        if database_variable is not None and database_variable in os.environ:
+            settings = DatabaseSettings.from_environment(os.environ, database_variable, migrations=migrations)
+            database = Database(settings, kept.forget_own)
         if database is not None:
             await database.open()
             stack.push_async_callback(database.close)
@@ -86,11 +96,25 @@ async def started(app: App, means: Means) -> AsyncIterator[None]:
     async with contextlib.AsyncExitStack() as stack:
         for name, resource in app.resources.items():
             setattr(app.state, name, await stack.enter_async_context(resource()))
+        app.state.databases = tuple(_databases(app))
         app.state.started = True
         try:
             yield
         finally:
             app.state.started = False
+
+
+def _databases(app: App) -> Iterator[Database]:
+    """Its area's, and those that are among its resources."""
+    for name in ("database", *app.resources):
+        opened = getattr(app.state, name)
+        held = opened if isinstance(opened, tuple) else getattr(opened, "databases", (opened,))
+        yield from (one for one in held if isinstance(one, Database))
+
+
+async def is_migrated(app: App) -> bool:
+    """Whether none of its databases says that it lacks a migration."""
+    return all([await one.is_migrated() for one in app.state.databases])
 
 
 async def publish(app: App, call: Call) -> None:

@@ -16,6 +16,7 @@ import uvloop
 
 import functions.rpc.serving
 import functions.serve
+from functions.migrated import FOLDERS, shipped
 from functions.operations import known, load
 
 __all__ = [
@@ -32,6 +33,8 @@ __all__ = [
     "uvloop",
 ]
 
+for _name in FOLDERS:
+    shipped(_name)
 _failures: list[Exception] = []
 for _name in known():
     try:

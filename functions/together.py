@@ -134,12 +134,18 @@ class Together:
         """Within it every function is started; raises KnownSecret, and ValueError where a database is not named."""
         self.require(os.environ)
         async with contextlib.AsyncExitStack() as stack:
-            for variable in sorted({one.database for one in self.services.values()}, key=str):
-                means = await stack.enter_async_context(opened(variable))
-                for name, one in self.services.items():
-                    if one.database == variable:
-                        await stack.enter_async_context(started(self.apps[name], means))
+            for variable, apps in self._by_database().items():
+                means = await stack.enter_async_context(opened(variable, apps[0].database))
+                for app in apps:
+                    await stack.enter_async_context(started(app, means))
             yield
+
+    def _by_database(self) -> dict[str | None, list[Operation]]:
+        """The functions, by the variable that names their database; those that have none by None."""
+        found: dict[str | None, list[Operation]] = {}
+        for name, one in self.services.items():
+            found.setdefault(one.database, []).append(self.apps[name])
+        return found
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""

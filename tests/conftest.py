@@ -10,18 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from functions.migrated import FOLDERS
 from knative.runtime import child, nats, postgres, programs, rabbitmq
 from tests import caches
 
 ROOT = Path(__file__).parent.parent
-SHARED = "eventing/migrations"
-MIGRATIONS = {
-    "users": (SHARED, "functions/users/migrations"),
-    "orders": (SHARED, "functions/migrations", "functions/orders/migrations"),
-    "payments": (SHARED, "functions/migrations", "functions/payments/migrations"),
-    "cards": ("functions/payments/cards/migrations",),
-    "deadletters": ("functions/deadletters/migrations",),
-}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
@@ -97,7 +90,7 @@ def migrated_template(postgres_server: postgres.Postgres) -> Callable[[str], str
     def template(area: str) -> str:
         name = f"template_{area}"
         if name not in made:
-            folders = [option for folder in MIGRATIONS[area] for option in ("--migrations-dir", folder)]
+            folders = [option for folder in FOLDERS[area] for option in ("--migrations-dir", folder)]
             subprocess.run(
                 [
                     programs.find("dbmate"),

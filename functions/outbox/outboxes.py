@@ -1,4 +1,4 @@
-"""The pools of every area's database, and the publisher, for what works through outboxes."""
+"""Every area's database, and the publisher, for what works through outboxes."""
 
 from __future__ import annotations
 
@@ -8,28 +8,29 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from eventing.publisher import Publisher
-from functions.connections import Connections
-from functions.database import DatabaseSettings, connections
+from functions.database import Database, DatabaseSettings
 
-_URLS = ("USERS_DATABASE_URL", "ORDERS_DATABASE_URL", "PAYMENTS_DATABASE_URL")
+_AREAS = ("users", "orders", "payments")
 
 
 @dataclass(frozen=True)
 class Outboxes:
-    """One pool a database that holds an outbox."""
+    """The databases that hold an outbox."""
 
-    pools: tuple[Connections, ...]
+    databases: tuple[Database, ...]
     publisher: Publisher
 
 
 @contextlib.asynccontextmanager
-async def pools() -> AsyncIterator[tuple[Connections, ...]]:
+async def databases() -> AsyncIterator[tuple[Database, ...]]:
     """Those that the environment names (USERS_DATABASE_URL and so on)."""
     async with contextlib.AsyncExitStack() as stack:
         made = []
-        for name in _URLS:
-            if url := os.environ.get(name):
-                made.append(await connections(DatabaseSettings(url, pool_max=1)))
+        for area in _AREAS:
+            if os.environ.get(url := f"{area.upper()}_DATABASE_URL"):
+                settings = DatabaseSettings.from_environment(os.environ, url, migrations=area, pool_max=1)
+                made.append(Database(settings))
+                await made[-1].open()
                 stack.push_async_callback(made[-1].close)
         yield tuple(made)
 
@@ -46,4 +47,4 @@ async def opened() -> AsyncIterator[Outboxes]:
         raise ValueError("K_SINK is not set: there is nowhere to publish to")
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(publisher.close)
-        yield Outboxes(await stack.enter_async_context(pools()), publisher)
+        yield Outboxes(await stack.enter_async_context(databases()), publisher)

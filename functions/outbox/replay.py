@@ -21,8 +21,7 @@ from eventing.event import Event
 from functions import pace, subscribers
 from functions.app import operation
 from functions.bodies import StrictModel, body
-from functions.connections import Connections
-from functions.database import translated
+from functions.database import Database, translated
 from functions.errors import FieldError, Unprocessable
 from functions.identity import Admin
 from functions.outbox import outboxes
@@ -54,7 +53,7 @@ class Replay(StrictModel):
 
 
 app = operation(__name__)
-app.opens("pools", outboxes.pools)
+app.opens("databases", outboxes.databases)
 app.opens("subscribers", subscribers.opened)
 app.opens("pace", pace.of_redelivery)
 
@@ -67,7 +66,7 @@ async def replay(_: Admin, asked: Annotated[Replay, body(Replay)]) -> Response:
     trigger = _trigger(app.state.subscribers, asked.trigger)
     deadline = time.monotonic() + _LASTS_SECONDS
     results: list[dict[str, Any]] = []
-    async for place, event in _stored(app.state.pools, asked):
+    async for place, event in _stored(app.state.databases, asked):
         if trigger.matches(event.attributes):
             await app.state.pace.turn()
             results.append(await _sent(app.state.subscribers, trigger, event, dry_run=asked.dry_run))
@@ -92,11 +91,11 @@ def _trigger(known: Subscribers, name: str) -> Trigger:
     )
 
 
-async def _stored(pools: Sequence[Connections], asked: Replay) -> AsyncIterator[tuple[Place, Event]]:
+async def _stored(databases: Sequence[Database], asked: Replay) -> AsyncIterator[tuple[Place, Event]]:
     """The stored events, one outbox after the other, each in its order, behind where the last call stopped."""
     place = asked.after
-    while place.outbox < len(pools):
-        found = await _batch(pools[place.outbox], asked, place.seq)
+    while place.outbox < len(databases):
+        found = await _batch(databases[place.outbox], asked, place.seq)
         for seq, event in found:
             place = Place(outbox=place.outbox, seq=seq)
             yield place, event
@@ -104,9 +103,11 @@ async def _stored(pools: Sequence[Connections], asked: Replay) -> AsyncIterator[
             place = Place(outbox=place.outbox + 1)
 
 
-async def _batch(pool: Connections, asked: Replay, seq: int) -> list[tuple[int, Event]]:
+async def _batch(database: Database, asked: Replay, seq: int) -> list[tuple[int, Event]]:
     assert asked.since is not None  # noqa: S101 - both were set when the call began.
     assert asked.until is not None  # noqa: S101
+    await database.require_migrated()
+    pool = database.connections
     with translated():
         return await outbox.published(pool, asked.since, asked.until, asked.type, asked.subject, seq, _BATCH)
 

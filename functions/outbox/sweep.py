@@ -27,8 +27,9 @@ async def sweep(_: Event, __: Database) -> None:
     """In every area's database."""
     opened: outboxes.Outboxes = app.state.outboxes
     now = datetime.now(UTC)
-    for pool in opened.pools:
+    for each in opened.databases:
+        await each.require_migrated()
         with translated():
-            await outbox.sweep(pool, now - _EVENTS)
-            await inbox.sweep(pool, now - _HANDLED)
-            await idempotency.sweep(pool, _ANSWERS)
+            await outbox.sweep(each.connections, now - _EVENTS)
+            await inbox.sweep(each.connections, now - _HANDLED)
+            await idempotency.sweep(each.connections, _ANSWERS)

@@ -20,7 +20,7 @@ from functions.payments.reconcile import orders
 
 async def check(under_way: timedelta) -> list[str]:
     """The differences; raises Unavailable or ProcessorSilent."""
-    payments = Database(DatabaseSettings(os.environ["DATABASE_URL"], pool_max=1))
+    payments = Database(DatabaseSettings.from_environment(os.environ, migrations="payments", pool_max=1))
     await payments.open()
     try:
         async with orders() as ordered, port.chosen() as processor:

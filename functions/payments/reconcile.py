@@ -20,7 +20,8 @@ _log = logging.getLogger("functions")
 @contextlib.asynccontextmanager
 async def orders() -> AsyncIterator[Database]:
     """The orders' database, to read (ORDERS_DATABASE_URL)."""
-    database = Database(DatabaseSettings(os.environ["ORDERS_DATABASE_URL"], pool_max=1))
+    url = "ORDERS_DATABASE_URL"
+    database = Database(DatabaseSettings.from_environment(os.environ, url, migrations="orders", pool_max=1))
     await database.open()
     try:
         yield database

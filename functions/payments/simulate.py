@@ -123,7 +123,7 @@ async def sender() -> AsyncIterator[Sender]:
         await http.aclose()
 
 
-app = operation(__name__)
+app = operation(__name__, database="cards")
 app.opens("sender", sender)
 
 

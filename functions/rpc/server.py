@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+from functools import partial
 from http import HTTPStatus
 from types import TracebackType
 from typing import Self
@@ -15,6 +16,7 @@ from grpclib.exceptions import GRPCError
 
 from functions.errors import Refusal
 from functions.identity import TokenSettings
+from functions.lifespan import is_migrated
 from functions.rpc import answering, frames, health, reflection, statuses
 from functions.rpc.headers import Headers, literal
 from functions.rpc.health import Health
@@ -37,7 +39,7 @@ class Server:
         self.connections: set[ServerConnection] = set()
         self._app = app
         services = {path.split("/")[1] for path in app.methods}
-        self._health = Health(services)
+        self._health = Health(services, partial(is_migrated, app))
         open_to_all = self._health.__mapping__()
         if reflected:
             open_to_all |= reflection.methods({*services, health.NAME})

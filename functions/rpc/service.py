@@ -12,6 +12,7 @@ from grpclib.const import Handler
 
 from functions import correlation
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.migrated import of_area
 
 
 class Servable(Protocol):
@@ -35,7 +36,8 @@ class Service:
     def __init__(self, area: str, name: str) -> None:
         self.area = area
         self.name = name
-        self.state = SimpleNamespace(database=None, publisher=None, started=False, process_started=None)
+        self.database = of_area(area)
+        self.state = SimpleNamespace(database=None, databases=(), publisher=None, started=False, process_started=None)
         self.resources: dict[str, Resource] = {}
         self.methods: dict[str, Handler] = {}
         #: Is set when the process is told to stop: streams that could go on for long end then, to be resumed elsewhere.

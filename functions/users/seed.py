@@ -17,7 +17,7 @@ async def seed() -> None:
         KnownSecret: it is a placeholder, or one that everybody knows.
     """
     secrets.require_own(os.environ)
-    database = Database(DatabaseSettings(os.environ["DATABASE_URL"]))
+    database = Database(DatabaseSettings.from_environment(os.environ, migrations="users"))
     await database.open()
     try:
         password_hash = await passwords.hash_password(os.environ["ADMIN_PASSWORD"])

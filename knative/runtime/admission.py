@@ -16,7 +16,16 @@ from cronsim import CronSim, CronSimError
 
 from eventing import delivery, filters
 from knative.runtime import durations
-from knative.runtime.fields import ANY, FIELDS, NOT_HERE, NOT_YET, RETRY_AFTER, Approximated
+from knative.runtime.fields import (
+    ANY,
+    FIELDS,
+    NOT_HERE,
+    NOT_YET,
+    RETRY_AFTER,
+    SPREAD,
+    SPREAD_FEATURE,
+    Approximated,
+)
 from knative.runtime.kustomize import Document, ManifestError, did_you_mean
 
 Path = tuple[str | int, ...]
@@ -24,6 +33,8 @@ Problem = tuple[Path, str]
 
 _DNS_LABEL = re.compile(r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$")
 _DNS_NAME = re.compile(r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$")
+# Reasons that a feature takes away.
+_BEHIND = {RETRY_AFTER: "delivery-retryafter", SPREAD: SPREAD_FEATURE}
 _RESERVED_ENV = frozenset({"PORT", "K_SERVICE", "K_CONFIGURATION", "K_REVISION"})
 _RESERVED_PORTS = frozenset({8008, 8012, 8013, 8022, 9090, 9091})
 
@@ -36,9 +47,7 @@ def check(documents: Iterable[Document]) -> list[ManifestError]:
     seen: set[tuple[str, str, str]] = set()
     for document in documents:
         errors += [
-            document.error(path, reason)
-            for path, reason in problems(document)
-            if not (reason == RETRY_AFTER and "delivery-retryafter" in features)
+            document.error(path, reason) for path, reason in problems(document) if _BEHIND.get(reason) not in features
         ]
         identity = (_type(document), document.namespace, document.name)
         if identity in seen:
@@ -48,11 +57,12 @@ def check(documents: Iterable[Document]) -> list[ManifestError]:
 
 
 def _features(documents: Iterable[Document]) -> set[str]:
-    """The features of Knative Eventing that config-features turns on."""
+    """The features that Knative's config-features, Serving's and Eventing's, turn on."""
     return {
         str(name)
         for one in documents
-        if (one.kind, one.namespace, one.name) == ("ConfigMap", "knative-eventing", "config-features")
+        if (one.kind, one.name) == ("ConfigMap", "config-features")
+        and one.namespace in {"knative-eventing", "knative-serving"}
         for name, value in (one.body.get("data") or {}).items()
         if str(value).lower() == "enabled"
     }

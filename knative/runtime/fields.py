@@ -94,7 +94,6 @@ _POD_NEVER = dict.fromkeys(
         "affinity",
         "nodeSelector",
         "tolerations",
-        "topologySpreadConstraints",
         "securityContext",
         "hostAliases",
         "initContainers",
@@ -110,6 +109,8 @@ _POD_NEVER = dict.fromkeys(
     ],
     "Knative refuses this field unless a feature flag allows it (config-features), and the local runtime has none",
 )
+SPREAD_FEATURE = "kubernetes.podspec-topologyspreadconstraints"
+SPREAD = f"Knative refuses this field unless the feature {SPREAD_FEATURE} is on (config-features)"
 RETRY_AFTER = "Knative refuses this field unless the feature delivery-retryafter is on (config-features)"
 _DELIVERY = {
     "retry": None,
@@ -141,6 +142,8 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
                     "enableServiceLinks": Approximated("no such variables are set, as with false"),
                     "imagePullSecrets": Approximated("there is no image to pull"),
                     "volumes": NOT_YET,
+                    # One machine: once it is let in there is nothing to do.
+                    "topologySpreadConstraints": SPREAD,
                     **_POD_NEVER,
                 },
             },

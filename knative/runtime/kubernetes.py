@@ -117,7 +117,9 @@ def _selector(name: str) -> dict[str, str]:
 
 def _labels(service: Service) -> dict[str, str]:
     own = {name: value for name, value in service.labels.items() if "knative.dev" not in name}
-    return {**own, **_selector(service.name), "app.kubernetes.io/part-of": "wake"}
+    # Knative's own label of a Service's pods: what selects them there selects them here.
+    known = {"app.kubernetes.io/part-of": "wake", "serving.knative.dev/service": service.name}
+    return {**own, **_selector(service.name), **known}
 
 
 def _container(service: Service, container: Mapping[str, Any], port: int) -> dict[str, Any]:
@@ -262,12 +264,13 @@ def _cron_job(source: PingSource, platform: Platform) -> dict[str, Any]:
                     "backoffLimit": 5,
                     "ttlSecondsAfterFinished": _JOB_SECONDS,
                     "template": {
+                        "metadata": {"labels": _selector("ping")},
                         "spec": {
                             "restartPolicy": "Never",
                             "automountServiceAccountToken": False,
                             "enableServiceLinks": False,
                             "containers": [container],
-                        }
+                        },
                     },
                 }
             },

@@ -7,6 +7,7 @@ inline or by path). Kustomize itself is not needed on a laptop.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -289,11 +290,15 @@ def _read_patch(file: Path) -> list[Any]:
 
 
 def _is_target(document: Document, target: Mapping[str, Any]) -> bool:
-    return all(
-        value in {None, {"kind": document.kind, "name": document.name, "namespace": document.namespace}.get(key, value)}
-        for key, value in target.items()
-        if key in {"kind", "name", "namespace"}
-    )
+    """A target's fields are patterns for the whole of what they are compared with, as in kustomize."""
+    group, slash, _ = str(document.body.get("apiVersion", "")).partition("/")
+    own = {
+        "group": group if slash else "",
+        "kind": document.kind,
+        "name": document.name,
+        "namespace": document.namespace,
+    }
+    return all(value is None or re.fullmatch(str(value), own[key]) for key, value in target.items() if key in own)
 
 
 def _merge(into: dict[str, Any], patch: Mapping[str, Any]) -> None:

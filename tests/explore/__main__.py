@@ -13,8 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from functions.migrated import FOLDERS
 from knative.runtime import child, postgres, programs
-from tests.conftest import MIGRATIONS, ROOT
+from tests.conftest import ROOT
 from tests.explore import explorer
 from tests.explore.world import AREAS, World
 
@@ -28,7 +29,7 @@ def databases() -> Iterator[dict[str, str]]:
         try:
             server.wait_until_ready()
             for area in AREAS:
-                folders = [option for one in MIGRATIONS[area] for option in ("--migrations-dir", one)]
+                folders = [option for one in FOLDERS[area] for option in ("--migrations-dir", one)]
                 command = [programs.find("dbmate"), "--no-dump-schema", "--url", server.url(area), *folders, "up"]
                 subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
             yield {area: server.url(area) for area in AREAS}

@@ -25,7 +25,7 @@ async def make(database_url: Callable[[str], str]) -> AsyncIterator[MakeConnecti
     made: list[Connections] = []
 
     async def _make(most: int = 2, url: str | None = None) -> Connections:
-        settings = DatabaseSettings(url or database_url("orders"), most)
+        settings = DatabaseSettings(url or database_url("orders"), pool_max=most)
         made.append(await connections(settings))
         return made[-1]
 

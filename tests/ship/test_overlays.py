@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import kubernetes_validate
@@ -15,10 +16,12 @@ from functions.catalogue import payloads
 from knative.runtime import admission, kustomize
 from knative.runtime.fields import FIELDS
 from knative.runtime.kustomize import Document
-from tests.ship.built import KNATIVE, OVERLAYS, Body, build, of_kind
+from tests.ship.built import KNATIVE, KUBERNETES, OVERLAYS, Body, build, folder, of_kind
 from tests.ship.pods import as_deployment, dangers, pod_template
 
-KUBERNETES = "1.37"
+VERSION = "1.37"
+FEATURES = {"kubernetes.podspec-topologyspreadconstraints": "enabled"}
+SPREADING = ("nats-production", "rabbitmq+cache+production+spread")
 _REFERENCE = {
     "type": "object",
     "required": ["apiVersion", "kind", "name", "namespace"],
@@ -102,14 +105,26 @@ def kubernetes_objects(bodies: tuple[Body, ...]) -> list[dict[str, Any]]:
     return [*own, *(as_deployment(one) for one in of_kind(bodies, "Service", "serving.").values())]
 
 
-@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes", "local"])
+@pytest.mark.parametrize("overlay", [*KNATIVE, *KUBERNETES, "local"])
 def test_wake_render_prints_what_kubectl_kustomize_builds(overlay: str) -> None:
     """Two readings of the same folder; a laptop needs no kustomize."""
-    ours = [one.body for one in kustomize.collect(OVERLAYS / overlay)]
+    with folder(overlay) as place:
+        ours = [one.body for one in kustomize.collect(place)]
 
     assert sorted(json.dumps(one, sort_keys=True) for one in build(overlay)) == sorted(
         json.dumps(one, sort_keys=True) for one in ours
     )
+
+
+def refusals(bodies: list[Body], features: Mapping[str, str]) -> list[str]:
+    """What Knative would refuse, on a cluster where these features are on."""
+    flags = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "config-features", "namespace": "knative-serving"},
+        "data": dict(features),
+    }
+    return [str(one) for one in admission.check(Document(dict(one), OVERLAYS) for one in [*bodies, flags])]
 
 
 @pytest.mark.parametrize("overlay", KNATIVE)
@@ -118,7 +133,15 @@ def test_an_overlay_is_admitted(overlay: str) -> None:
     known = [one for one in build(overlay) if f"{one['apiVersion']} {one['kind']}" in FIELDS]
 
     assert {one["kind"] for one in known} >= {"Service", "Broker", "Trigger", "PingSource", "SinkBinding"}
-    assert [str(one) for one in admission.check(Document(dict(one), OVERLAYS / overlay) for one in known)] == []
+    assert refusals(known, FEATURES if overlay in SPREADING else {}) == []
+
+
+def test_knative_spreads_no_pods_unless_told_to() -> None:
+    """Which `make deploy-check` says before its webhook does."""
+    found = refusals(list(of_kind(build("nats-production"), "Service", "serving.").values())[:1], {})
+
+    assert len(found) == 1
+    assert "kubernetes.podspec-topologyspreadconstraints is on (config-features)" in found[0]
 
 
 @pytest.mark.parametrize("overlay", KNATIVE)
@@ -135,13 +158,13 @@ def test_kubernetes_takes_every_object_and_every_pod() -> None:
     """Its own schemas, strictly; each Knative Service's pod as a Deployment."""
     seen = {
         json.dumps(one, sort_keys=True): one
-        for name in (*KNATIVE, "kubernetes")
+        for name in (*KNATIVE, *KUBERNETES)
         for one in kubernetes_objects(build(name))
     }
 
     assert len(seen) > 30
     for one in seen.values():
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        kubernetes_validate.validate(one, VERSION, strict=True)
 
 
 def test_a_misspelt_field_of_a_pod_is_found() -> None:
@@ -150,10 +173,10 @@ def test_a_misspelt_field_of_a_pod_is_found() -> None:
     body["spec"]["template"]["spec"]["containers"][0]["envform"] = []
 
     with pytest.raises(kubernetes_validate.ValidationError, match="envform"):
-        kubernetes_validate.validate(as_deployment(body), KUBERNETES, strict=True)
+        kubernetes_validate.validate(as_deployment(body), VERSION, strict=True)
 
 
-@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes"])
+@pytest.mark.parametrize("overlay", [*KNATIVE, *KUBERNETES])
 def test_no_pod_may_do_more_than_it_must(overlay: str) -> None:
     """The restricted Pod Security Standard, and a read-only root."""
     found = {
@@ -179,11 +202,11 @@ def test_a_privileged_knative_service_is_caught() -> None:
 def test_nobody_gets_an_event_twice_or_not_at_all_because_of_a_broker(overlay: str) -> None:
     """Every event wakes the same functions over every Broker; RabbitMQ's reads `filter` only."""
     triggers = of_kind(build(overlay), "Trigger").values()
-    local = of_kind(build("local"), "Trigger").values()
+    local = of_kind(build("cached" if "cache" in overlay else "local"), "Trigger").values()
 
     for kind in payloads():
         assert woken(triggers, kind) == woken(local, kind), kind
-    if overlay == "rabbitmq":
+    if overlay.startswith("rabbitmq"):
         assert all("filters" not in one["spec"] for one in triggers)
 
 
@@ -194,7 +217,7 @@ def woken(triggers: Any, kind: str) -> list[str]:
     )
 
 
-@pytest.mark.parametrize("overlay", [*KNATIVE, "kubernetes"])
+@pytest.mark.parametrize("overlay", [*KNATIVE, *KUBERNETES])
 def test_only_secrets_are_left_to_fill_in(overlay: str) -> None:
     """None is shipped, and every ConfigMap that is named is there."""
     bodies = build(overlay)

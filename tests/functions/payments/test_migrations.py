@@ -9,7 +9,7 @@ from pathlib import Path
 import asyncpg
 
 from knative.runtime import postgres, programs
-from tests.conftest import ROOT, SHARED, sql
+from tests.conftest import ROOT, sql
 
 FOLDER = ROOT / "functions/payments/migrations"
 OLD = """
@@ -27,7 +27,7 @@ async def test_old_payments_are_in_the_new_ledger(postgres_server: postgres.Post
     url = postgres_server.url("test_upgrade")
 
     def migrate(folder: Path) -> None:
-        folders = ["--migrations-dir", SHARED, "--migrations-dir", str(folder)]
+        folders = ["--migrations-dir", "eventing/migrations", "--migrations-dir", str(folder)]
         command = [programs.find("dbmate"), "--no-dump-schema", "--url", url, *folders, "up"]
         subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
 
