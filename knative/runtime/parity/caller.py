@@ -37,7 +37,7 @@ class Caller:
         self.target = target
         # httpx honours HTTP_PROXY, HTTPS_PROXY and NO_PROXY.
         self._http = httpx.AsyncClient(
-            verify=target.context(alpn="http/1.1") if target.is_tls else True,
+            verify=target.context(alpn="http/1.1"),
             timeout=target.timeout,
             limits=httpx.Limits(max_connections=20),
         )
@@ -70,12 +70,14 @@ class Caller:
     async def _sent(self, method: str, path: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Response:
         target = self.target
         host = {"host": target.host_header} if target.host_header else {}
-        # A page's path to the next one may have the prefix already.
-        within = path.startswith(target.prefix + "/") and target.prefix
+        # A page's link to the next one may have the host or the prefix in it already.
+        path = path.removeprefix(target.origin).removeprefix(target.prefix)
+        if not path.startswith("/"):
+            raise NoAnswer(f"{path} is no path of this API: nothing is sent there")
         try:
             return await self._http.request(
                 method,
-                path if path.startswith("http") else target.url.removesuffix(target.prefix if within else "") + path,
+                target.url + path,
                 headers={"accept-encoding": "identity", **target.headers, **host, **headers},
                 content=content,
                 extensions={"sni_hostname": target.name} if target.is_tls else None,

@@ -14,7 +14,7 @@ from typing import Any
 from knative.runtime.api import ApiFailed, admin
 from knative.runtime.parity import grpc, record
 from knative.runtime.parity.difference import differences
-from knative.runtime.parity.installation import Installation, Wishes, opened
+from knative.runtime.parity.installation import Installation, Wishes, all_of, opened
 from knative.runtime.parity.normal import Told
 from knative.runtime.parity.probes import is_admin, is_wake
 from knative.runtime.parity.record import NotARecord
@@ -109,7 +109,7 @@ async def _asked_all(
     pool = grpc.contract(descriptors)
     async with contextlib.AsyncExitStack() as stack:
         there = [await stack.enter_async_context(opened(*one, pool)) for one in zip(targets, wishes, strict=True)]
-        await asyncio.gather(*(_ready(one, scenarios) for one in there))
+        await all_of(_ready(one, scenarios) for one in there)
         turn = asyncio.Semaphore(_AT_ONCE)
         async with asyncio.TaskGroup() as group:
             asked = [group.create_task(_result(one, there, expected, turn)) for one in scenarios]

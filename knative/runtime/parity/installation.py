@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +77,7 @@ class Installation:
         people = {name for one in scenarios if not self.lacks(one) for name in one.people}
         if ADMIN in people:
             self.tokens[ADMIN] = self.wishes.admin_token
-        await asyncio.gather(*(self._join(name) for name in sorted(people - {ADMIN})))
+        await all_of(self._join(name) for name in sorted(people - {ADMIN}))
 
     async def _join(self, name: str) -> None:
         username = f"{self.user}-{name}"
@@ -86,14 +86,14 @@ class Installation:
         await self._expected(201, Step("register", "POST /users/", json=body))
         self.registered.append(name)
         signed_in = await self._expected(200, Step("sign in", "POST /tokens", form=form))
-        self.tokens[name] = signed_in.body["access_token"]
+        self.tokens[name] = str(signed_in.body.get("access_token"))
 
     async def _expected(self, status: int, step: Step) -> Seen:
         try:
             seen = await self.caller.answer(step)
         except NoAnswer as error:
             raise Unusable(f"{step.request}: {error.why}") from error
-        if seen.status != status or (status == 200 and "access_token" not in seen.body):
+        if seen.status != status or not isinstance(seen.body, Mapping):
             raise Unusable(
                 f"no customer can be made there: {step.request} was answered {seen.status}: {_detail(seen.body)}"
             )
@@ -101,12 +101,14 @@ class Installation:
 
     async def leave(self) -> None:
         """Deactivate the customers of this run; their orders stay."""
-        for name in self.registered:
-            step = Step("leave", f"DELETE /users/{self.user}-{name}")
-            with contextlib.suppress(NoAnswer):
-                if (await self.caller.answer(step, self.tokens.get(name, ""))).status == 204:
-                    continue
-            self.left_behind.append(f"{self.user}-{name}")
+        await all_of(self._leave(name) for name in self.registered)
+
+    async def _leave(self, name: str) -> None:
+        step = Step("leave", f"DELETE /users/{self.user}-{name}")
+        with contextlib.suppress(NoAnswer):
+            if (await self.caller.answer(step, self.tokens.get(name, ""))).status == 204:
+                return
+        self.left_behind.append(f"{self.user}-{name}")
 
     async def told(self, scenario: Scenario) -> list[Told]:
         """What it answers to a scenario's steps, up to the one that cannot be asked."""
@@ -148,6 +150,13 @@ async def opened(target: Target, wishes: Wishes, pool: DescriptorPool) -> AsyncI
             yield made
         finally:
             await made.leave()
+
+
+async def all_of(work: Iterable[Awaitable[None]]) -> None:
+    """Wait for the end of all of it; then raise what went wrong first, if anything did."""
+    for error in await asyncio.gather(*work, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def _is_so(body: Any, until: Mapping[str, Any]) -> bool:

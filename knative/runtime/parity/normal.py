@@ -126,7 +126,8 @@ def _told(seen: Seen, names: Names) -> Told:
         status = " or ".join(map(str, step.either))
     if step.only == "status":
         return Told(step.name, step.request, status, {}, "")
-    headers = _headers(seen.headers, step.path, names)
+    shown = {name: value for name, value in seen.headers.items() if f"header {name}" not in step.mask}
+    headers = _headers(shown, step.path, names)
     return Told(step.name, step.request, status, headers, _body(seen.body, step, names))
 
 

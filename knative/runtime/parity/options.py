@@ -10,11 +10,12 @@ Runs the scenarios of an order, and of what belongs to it, against an installati
 and compares status, headers and bodies with those that a laptop gave, or with those of a second installation. Ids,
 times and tokens are each installation's own, and compared for being the same where they were the same.
 
-It writes: three users and some thirty orders, whose buyers are called parity-…; the users are deactivated in the end,
+It writes: five users and some thirty orders, whose buyers are called parity-…; the users are deactivated in the end,
 the orders stay. --read-only writes nothing. No real card is charged, unless --card-token names one."""
 EPILOGUE = """\
 Exits with 0 (all that was compared is the same), 1 (something differs) or 2 (it cannot be reached or used, or wrong
-use). Redirects are not followed. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured, but for gRPC."""
+use). Redirects are not followed. HTTPS_PROXY, HTTP_PROXY and NO_PROXY are honoured, but for gRPC; SSL_CERT_FILE
+names your own authority's certificate."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
