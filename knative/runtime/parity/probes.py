@@ -49,22 +49,22 @@ def _stranger(seen: Seen, target: Target) -> str:
             if isinstance(seen.body, Mapping) and "keys" in seen.body
             else "answers 200, but not with keys: it is no Wake"
         )
-    if _is_problem(seen):
+    if _is_problem(seen) and seen.status != 404:
         return ""
     phrase = HTTPStatus(seen.status).phrase if seen.status in set(HTTPStatus) else ""
-    return f"is answered {seen.status} {phrase}, not as Wake would: {_hint(seen.status, target)}"
+    return f"is answered {seen.status} {phrase}: {_hint(seen.status, target)}"
 
 
 def _hint(status: int, target: Target) -> str:
     if status in {401, 403, 407}:
         return "a gateway in front wants to know who calls: --header-file FILE"
     if status in {404, 421}:
-        named = (
-            f"{target.host_header} is no host that it knows"
+        name = (
+            f"{target.host_header} a host that it knows"
             if target.host_header
-            else "does it go by names? --host-header"
+            else "it one that goes by names (--host-header)"
         )
-        return f"{named}; or the path before it is another than {target.prefix or '/'}"
+        return f"is {name}, and is {target.prefix or '/'} where the API begins?"
     return "look at what stands between here and the functions"
 
 
