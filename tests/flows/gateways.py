@@ -1,15 +1,15 @@
-"""A gateway in front of an installation, that does to requests and answers what a test says; and certificates for it."""
+"""A gateway in front of an installation, which does to requests and answers what a test says; its certificates."""
 
 from __future__ import annotations
 
 import contextlib
-import datetime
 import http.client
 import ipaddress
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -47,7 +47,12 @@ def gateway(
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
-        def handle_one(self) -> None:
+        def __getattr__(self, name: str) -> Callable[[], None]:
+            if name.startswith("do_"):
+                return self._answer
+            raise AttributeError(name)
+
+        def _answer(self) -> None:
             content = self.rfile.read(int(self.headers.get("content-length", 0)))
             asked = before(Passed(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
             told = asked if asked.status else after(self._forwarded(asked, content))
@@ -58,8 +63,6 @@ def gateway(
                 self.send_header("content-length", str(len(told.body)))
             self.end_headers()
             self.wfile.write(told.body)
-
-        do_GET = do_HEAD = do_POST = do_PATCH = do_DELETE = do_OPTIONS = handle_one
 
         def _forwarded(self, asked: Passed, content: bytes) -> Passed:
             connection = http.client.HTTPConnection("127.0.0.1", to, timeout=30)
@@ -100,7 +103,7 @@ def certificate(folder: Path, name: str) -> ssl.SSLContext:
     """For a server of this name, signed by itself; `folder/certificate.pem` is what a client may trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
-    now = datetime.datetime.now(datetime.UTC)
+    now = datetime.now(UTC)
     try:
         alternative: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
@@ -111,8 +114,8 @@ def certificate(folder: Path, name: str) -> ssl.SSLContext:
         .issuer_name(subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
         .add_extension(x509.SubjectAlternativeName([alternative]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())

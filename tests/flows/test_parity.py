@@ -41,8 +41,9 @@ class Ran:
 
 
 def test_a_laptop_answers_as_is_recorded(running: Installation) -> None:
-    """Everything, an admin's part and gRPC too. Where answers were changed on purpose, record them: `wake parity
-    --record knative/runtime/parity/expected.json` while `make up` runs.
+    """Everything, an admin's part and gRPC too.
+
+    Where answers were changed on purpose: `wake parity --record knative/runtime/parity/expected.json` by `make up`.
     """
     ended = running.wake("parity", "--complete")
 
@@ -123,7 +124,7 @@ def test_two_installations_are_compared_with_each_other(
 
 
 def test_a_record_of_ones_own(running: Installation, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Written by --record and read by --against; what it does not have is left out, and nothing at all is no success."""
+    """Written by --record and read by --against; what it lacks is left out, and nothing at all is no success."""
     url, file = f"http://127.0.0.1:{running.port}", str(tmp_path / "record.json")
 
     assert Ran(capsys, url, "--record", file, "--scenario", "keys").code == 0
