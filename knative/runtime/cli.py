@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from knative.runtime import workbench
+from knative.runtime.parity import options as parity_options
 from knative.runtime.state import AlreadyRunning, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -106,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="a function that is awake")
     one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
     one.add_argument("--url", help="another installation's API (default: the running one here)")
+    parity_options.arguments(
+        add("parity", _parity, "compare what an installation answers with a laptop, or with another")
+    )
     return parser
 
 
@@ -469,3 +473,9 @@ def _demo(options: argparse.Namespace) -> int:
     except ApiFailed as error:
         raise Refused(str(error)) from error
     return 0
+
+
+def _parity(options: argparse.Namespace) -> int:
+    from knative.runtime.parity.command import parity  # noqa: PLC0415
+
+    return parity(options, State(options.state), ROOT)
