@@ -47,9 +47,7 @@ def check(documents: Iterable[Document]) -> list[ManifestError]:
     seen: set[tuple[str, str, str]] = set()
     for document in documents:
         errors += [
-            document.error(path, reason)
-            for path, reason in problems(document)
-            if _BEHIND.get(reason) not in features
+            document.error(path, reason) for path, reason in problems(document) if _BEHIND.get(reason) not in features
         ]
         identity = (_type(document), document.namespace, document.name)
         if identity in seen:

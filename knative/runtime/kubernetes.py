@@ -273,7 +273,7 @@ def _cron_job(source: PingSource, platform: Platform) -> dict[str, Any]:
                             "restartPolicy": "Never",
                             **_POD,
                             "containers": [container],
-                        }
+                        },
                     },
                 }
             },
