@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm deploy-check kn-commands func-check aws-check lambda generated release-events protos lock clean
+.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda generated release-events protos lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## install everything into .venv/ and end
 
@@ -37,6 +37,22 @@ check: setup ## format, lint, types, import contracts, generated files, gRPC con
 	$(BIN)/python -m tests.checks.manifests
 	$(BIN)/python -m tests.checks.events
 	$(BIN)/python -m tests.checks.asyncapi
+
+# What only these checks need: checkov, with a hundred packages that it pins, and Knative's own types, which npm has.
+TOOLS := .checks
+
+$(TOOLS)/.installed: requirements-checkov.txt $(wildcard tests/checks/npm/*) tests/checks/npm/.npmrc | $(STAMP)
+	@command -v npm >/dev/null || { echo "the overlays' checks need npm: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"; exit 1; }
+	@echo "Installing checkov and Knative's types into $(TOOLS)/ …"
+	@mkdir -p $(TOOLS)/npm
+	@$(PYTHON) -m venv $(TOOLS)/checkov
+	@$(TOOLS)/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-checkov.txt
+	@cp tests/checks/npm/* tests/checks/npm/.npmrc $(TOOLS)/npm/
+	@cd $(TOOLS)/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+check-overlays: setup $(TOOLS)/.installed ## every overlay with every component: Knative's types, Kubernetes' schemas, checkov
+	@$(BIN)/python -m tests.checks.overlays
 
 bench: setup ## measure Wake beside its peers, and print ratios
 	@$(BIN)/python -m tests.bench
@@ -90,13 +106,18 @@ release-events: setup ## make today's event schemas the released ones, which not
 protos: setup ## generate the gRPC stubs from protos/**/*.proto
 	@$(BIN)/python -m tests.checks.protos --write
 
-lock: ## resolve the requirements again and write their hashes
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local pyproject.toml --output-file requirements-local.txt
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local --extra test pyproject.toml --output-file requirements-test.txt
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" requirements-aws.in --output-file requirements-aws.txt
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+  --python-version 3.11 --custom-compile-command "make lock"
 
-clean: ## remove what was installed and what was run (.venv/ and .wake/)
+lock: ## resolve the requirements again and write their hashes
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) --extra local pyproject.toml --output-file requirements-local.txt
+	$(LOCK) --extra local --extra test pyproject.toml --output-file requirements-test.txt
+	$(LOCK) requirements-aws.in --output-file requirements-aws.txt
+	echo "checkov>=3.3" | $(LOCK) - --output-file requirements-checkov.txt
+	cd tests/checks/npm && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
+
+clean: ## remove what was installed and what was run (.venv/, .checks/ and .wake/)
 	@if [ -x $(BIN)/wake ]; then $(BIN)/wake down --quiet || true; fi
-	rm -rf $(VENV) .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(TOOLS) .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,3 +1,6 @@
+-- name: applied
+SELECT FROM schema_migrations WHERE version = ANY ('{:versions}')
+
 -- name: missing
 SELECT wanted AS version
 FROM unnest($1::text[]) AS wanted

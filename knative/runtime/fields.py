@@ -290,6 +290,7 @@ FIELDS: Mapping[str, Mapping[str, Any]] = {
                     "restartPolicy": None,
                     "serviceAccountName": Approximated("there are no service accounts"),
                     "automountServiceAccountToken": Approximated("there are no service accounts"),
+                    "securityContext": _UNCONFINED,
                     "initContainers": [_JOB_CONTAINER],
                     "containers": [_JOB_CONTAINER],
                     "volumes": NOT_YET,

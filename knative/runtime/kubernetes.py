@@ -25,6 +25,12 @@ _LEAVE_SECONDS = 5
 _JOB_SECONDS = 3600
 _CPU_PERCENT = 70
 _ONLY_KNATIVE = ("timeoutSeconds", "containerConcurrency", "responseStartTimeoutSeconds", "idleTimeoutSeconds")
+# What every container says too; Knative takes it from containers only.
+_POD = {
+    "automountServiceAccountToken": False,
+    "enableServiceLinks": False,
+    "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+}
 _CONFINED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -91,8 +97,7 @@ def _of_service(service: Service) -> Iterator[dict[str, Any]]:
             "template": {
                 "metadata": {"labels": _labels(service)},
                 "spec": {
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
+                    **_POD,
                     # As on Knative: a request that was begun may take as long as any.
                     "terminationGracePeriodSeconds": service.timeout_seconds + _LEAVE_SECONDS,
                     **pod,
@@ -214,8 +219,7 @@ def _broker(platform: Platform, namespace: str) -> Iterator[dict[str, Any]]:
                     "annotations": {"wake.dev/triggers": plain_envoy.digest(text)},
                 },
                 "spec": {
-                    "automountServiceAccountToken": False,
-                    "enableServiceLinks": False,
+                    **_POD,
                     "containers": [container],
                     "volumes": [{"name": "triggers", "configMap": {"name": BROKER}}],
                 },
@@ -267,8 +271,7 @@ def _cron_job(source: PingSource, platform: Platform) -> dict[str, Any]:
                         "metadata": {"labels": _selector("ping")},
                         "spec": {
                             "restartPolicy": "Never",
-                            "automountServiceAccountToken": False,
-                            "enableServiceLinks": False,
+                            **_POD,
                             "containers": [container],
                         },
                     },

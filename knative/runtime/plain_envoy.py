@@ -112,6 +112,7 @@ def objects(platform: Platform, namespace: str) -> list[dict[str, Any]]:
                     "spec": {
                         "automountServiceAccountToken": False,
                         "enableServiceLinks": False,
+                        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
                         "containers": [container],
                         "volumes": [{"name": "configuration", "configMap": {"name": NAME}}],
                     },

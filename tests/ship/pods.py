@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 _HOST = ("hostNetwork", "hostPID", "hostIPC")
@@ -22,8 +22,8 @@ def as_deployment(body: Mapping[str, Any]) -> dict[str, Any]:
     template = body["spec"]["template"]
     knative = {"timeoutSeconds", "containerConcurrency", "responseStartTimeoutSeconds", "idleTimeoutSeconds"}
     pod = {name: value for name, value in template["spec"].items() if name not in knative}
-    pod["containers"] = [_kubernetes_container(one) for one in pod["containers"]]
-    labels = {"app.kubernetes.io/name": body["metadata"]["name"]}
+    pod["containers"] = [defaulted(one) for one in pod["containers"]]
+    labels = {"serving.knative.dev/service": body["metadata"]["name"]}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -32,15 +32,29 @@ def as_deployment(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _kubernetes_container(container: Mapping[str, Any]) -> dict[str, Any]:
+def defaulted(container: Mapping[str, Any]) -> dict[str, Any]:
     """With the name and the probes' port that Knative fills in."""
     port = (container.get("ports") or [{}])[0].get("containerPort", 8080)
     probes = {
-        name: {kind: {"port": port, **(how or {})} if kind in {"httpGet", "tcpSocket", "grpc"} else how}
+        name: {
+            kind: {"port": port, **(how or {})} if kind in {"httpGet", "tcpSocket", "grpc"} else how
+            for kind, how in container[name].items()
+        }
         for name in ("readinessProbe", "livenessProbe")
-        for kind, how in (container.get(name) or {}).items()
+        if name in container
     }
     return {"name": "user-container", **container, **probes}
+
+
+def kubernetes_objects(bodies: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Those that Kubernetes itself knows, and each Knative Service as a Deployment."""
+    own = [
+        as_deployment(one) if one["apiVersion"].startswith("serving.") else dict(one)
+        for one in bodies
+        if not one["apiVersion"].startswith(("eventing.", "sources.", "messaging.", "gateway."))
+    ]
+    assert all("." not in one["apiVersion"] or one["apiVersion"].split("/")[0].endswith("k8s.io") for one in own)
+    return own
 
 
 def dangers(template: Mapping[str, Any]) -> Iterator[str]:

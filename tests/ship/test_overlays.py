@@ -17,7 +17,7 @@ from knative.runtime import admission, kustomize
 from knative.runtime.fields import FIELDS
 from knative.runtime.kustomize import Document
 from tests.ship.built import KNATIVE, KUBERNETES, OVERLAYS, Body, build, folder, of_kind
-from tests.ship.pods import as_deployment, dangers, pod_template
+from tests.ship.pods import as_deployment, dangers, kubernetes_objects, pod_template
 
 VERSION = "1.37"
 FEATURES = {"kubernetes.podspec-topologyspreadconstraints": "enabled"}
@@ -92,17 +92,6 @@ SCHEMAS: dict[str, Any] = {
         }
     },
 }
-
-
-def kubernetes_objects(bodies: tuple[Body, ...]) -> list[dict[str, Any]]:
-    """Those that Kubernetes itself knows, and each Knative Service as a Deployment."""
-    own = [
-        dict(one)
-        for one in bodies
-        if "." not in one["apiVersion"] or one["apiVersion"].split("/")[0].endswith("k8s.io")
-    ]
-    own = [one for one in own if not one["apiVersion"].startswith("gateway.")]
-    return [*own, *(as_deployment(one) for one in of_kind(bodies, "Service", "serving.").values())]
 
 
 @pytest.mark.parametrize("overlay", [*KNATIVE, *KUBERNETES, "local"])
