@@ -66,6 +66,7 @@ protos: setup ## generate the gRPC stubs from protos/**/*.proto
 
 lock: ## resolve the requirements again and write their hashes
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
+	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra migrate pyproject.toml --output-file requirements-image.txt
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local pyproject.toml --output-file requirements-local.txt
 	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local --extra test pyproject.toml --output-file requirements-test.txt
 
