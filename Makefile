@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm deploy-check kn-commands generated release-events protos lock clean
+.PHONY: help setup up test check bench explore storm deploy-check kn-commands image image-check sbom generated release-events protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -54,6 +54,15 @@ deploy-check: setup ## what the cluster lacks for knative/overlays/$OVERLAY (nat
 
 kn-commands: setup ## the `kn service create` line of every Service
 	@$(BIN)/wake render --kn
+
+image: setup ## build the image with docker, podman or buildah: IMAGE is its name, BASE what it stands on
+	@$(BIN)/python -m knative.image $(if $(IMAGE),--tag $(IMAGE)) $(if $(BASE),--base $(BASE))
+
+image-check: setup ## build the image with buildah, run it, and order something (as root on Linux; a minute and a half)
+	@$(BIN)/python -m tests.ship.image $(if $(BASE),--base $(BASE))
+
+sbom: setup ## write the image's bill of materials, CycloneDX JSON, to build/wake.cdx.json
+	@$(BIN)/python -m knative.image.sbom $(if $(IMAGE),--tag $(IMAGE))
 
 generated: setup ## write what is generated from code: event schemas and catalogue, EventTypes, diagrams, plain YAML
 	@$(BIN)/python -m tests.checks.generated --write
