@@ -24,6 +24,7 @@ from knative.image.__main__ import about
 from knative.runtime import child, manifests, nats, postgres, provision
 from tests.ship.image import looks, namespaces, order, planted, ways
 from tests.ship.image.cluster import BROKER, NAMESPACE, ROOT, Cluster, Program
+from tests.ship.image.running import NotConfined
 from tests.ship.image.shop import Shop, ShopFailed
 from tests.ship.image.store import BASE, Image, Store, StoreFailed
 
@@ -53,7 +54,9 @@ def lacking(base: str) -> str | None:
         return "This check mounts a root and runs it as another user, so it has to be run as root on Linux."
     needed = {"buildah": "buildah", "unshare": "util-linux", **({} if base else {"mmdebstrap": "mmdebstrap"})}
     missing = [package for program, package in needed.items() if shutil.which(program) is None]
-    return f"{' and '.join(missing)} is not installed: apt-get install {' '.join(missing)}." if missing else None
+    if not missing:
+        return None
+    return f"Not installed: {', '.join(missing)} (on Debian: apt-get install {' '.join(missing)})."
 
 
 @contextmanager
@@ -196,7 +199,7 @@ def main() -> None:
     try:
         with ExitStack() as stack:
             check(stack, options.base, options.way)
-    except (Wrong, ShopFailed, StoreFailed, child.StartFailed, ways.NotConfined) as error:
+    except (Wrong, ShopFailed, StoreFailed, child.StartFailed, NotConfined) as error:
         sys.exit(f"The image is not as it has to be:\n  {error}")
     except subprocess.TimeoutExpired as error:
         sys.exit(f"The image is not as it has to be: {error}")

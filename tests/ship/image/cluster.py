@@ -28,7 +28,7 @@ _IN_CLUSTER = re.compile(rf"http://([a-z0-9-]+)\.{NAMESPACE}\.svc\.cluster\.loca
 
 @dataclass(frozen=True)
 class Program:
-    """A container of the image: what is run, with which variables, and how one sees that it serves (a path, or gRPC)."""
+    """A container of the image: what is run, with which variables, and the path that says it serves (None: gRPC)."""
 
     name: str
     command: tuple[str, ...]

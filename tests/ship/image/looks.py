@@ -22,20 +22,20 @@ _CODE = (
 )
 # Servers that a cluster brings, by their programs, and what only a laptop has.
 _NEVER = ("nats-server", "envoy", "postgres", "initdb", "etcd", "wake")
-_LABELS = ("title", "description", "licenses", "version", "revision", "created", "base.name")
+LABELS = ("title", "description", "licenses", "version", "revision", "created", "base.name")
 
 
 def dangers(image: Image) -> Iterator[str]:
     """Everything that is wrong with it at rest."""
     if image.sizes.own > LIMIT_BYTES:
         yield f"our layers have {image.sizes.own:,} bytes, {LIMIT_BYTES:,} are allowed"
-    yield from _of_configuration(image.configuration)
+    yield from of_configuration(image.configuration)
     for file, status in _files(image.root):
-        yield from _of_file(file.relative_to(image.root), status, image.user)
+        yield from of_file(file.relative_to(image.root), status, image.user)
     yield from _left_behind(image.root)
 
 
-def _of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
+def of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
     config = configuration["config"]
     uid = str(config.get("User", "")).partition(":")[0]
     if not uid.isdigit() or uid == "0":
@@ -44,7 +44,7 @@ def _of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
         yield f"the entry point is {config.get('Entrypoint')} {config.get('Cmd')}"
     if config.get("StopSignal") != "SIGTERM":
         yield f"the stop signal is {config.get('StopSignal')}"
-    for name in _LABELS:
+    for name in LABELS:
         if not config.get("Labels", {}).get(f"org.opencontainers.image.{name}"):
             yield f"there is no label {name}"
     if planted.MARK in json.dumps(configuration):
@@ -58,7 +58,7 @@ def _files(root: Path) -> Iterator[tuple[Path, os.stat_result]]:
             yield file, file.lstat()
 
 
-def _of_file(file: Path, status: os.stat_result, user: tuple[int, int]) -> Iterator[str]:
+def of_file(file: Path, status: os.stat_result, user: tuple[int, int]) -> Iterator[str]:
     if stat.S_ISLNK(status.st_mode) or file.parts[0] == "dev":
         return
     if stat.S_ISREG(status.st_mode) and status.st_mode & (stat.S_ISUID | stat.S_ISGID):

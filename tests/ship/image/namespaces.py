@@ -1,4 +1,4 @@
-"""Linux namespaces of our own: what is mounted here goes with us, and nothing here reaches or is reached from outside."""
+"""Linux namespaces of our own: what is mounted goes with us, and no network but loopback is reached or reaches us."""
 
 from __future__ import annotations
 

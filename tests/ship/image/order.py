@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
+from tests.ship.image.running import Running
 from tests.ship.image.shop import Shop, ShopFailed
-from tests.ship.image.ways import Running
 
 # Who takes part in an order, in the order in which they are asked.
 CAST = (

@@ -1,4 +1,4 @@
-"""The system calls that a container may make by default, from the list that container engines install, for a runtime."""
+"""The system calls that a container may make by default: the list that container engines install, for a runtime."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 # Of Debian's golang-github-containers-common, which buildah brings. Its format is the engines', not the runtime's.
 _LIST = Path("/usr/share/containers/seccomp.json")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_SECCOMP_NAMES = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
 
 
 @cache
@@ -21,29 +22,19 @@ def profile() -> dict[str, Any] | None:
 
 def of(listed: dict[str, Any], architecture: str) -> dict[str, Any]:
     """What of an engine's list holds on this architecture, for a process without any capability."""
-    names = [
-        name
-        for one in listed["archMap"]
-        if _GO[architecture] == one["architecture"]
-        for name in (one["architecture"], *(one.get("subArchitectures") or ()))
-    ]
+    natives = [one for one in listed["archMap"] if one["architecture"] == _SECCOMP_NAMES[architecture]]
     rules = [one for one in listed["syscalls"] if _holds(one, architecture)]
     kept = ("names", "action", "args", "errnoRet")
     return {
         "defaultAction": listed["defaultAction"],
         "defaultErrnoRet": listed.get("defaultErrnoRet", 1),
-        "architectures": names,
+        "architectures": [name for one in natives for name in (one["architecture"], *(one["subArchitectures"] or ()))],
         "syscalls": [{name: one[name] for name in kept if one.get(name) not in (None, [], "")} for one in rules],
     }
 
 
-_GO = {"amd64": "SCMP_ARCH_X86_64", "arm64": "SCMP_ARCH_AARCH64"}
-
-
 def _holds(rule: dict[str, Any], architecture: str) -> bool:
     includes, excludes = rule.get("includes") or {}, rule.get("excludes") or {}
-    return (
-        not includes.get("caps")
-        and architecture in (includes.get("arches") or [architecture])
-        and architecture not in (excludes.get("arches") or ())
-    )
+    needs_capability = bool(includes.get("caps"))
+    excluded = architecture in (excludes.get("arches") or ())
+    return not needs_capability and not excluded and architecture in (includes.get("arches") or [architecture])

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from knative.runtime import child
 from tests.ship.image.cluster import BROKER, Cluster, Program
+from tests.ship.image.running import Running, Way, confine
 from tests.ship.image.store import Image
-from tests.ship.image.ways import Running, Way, confine
 
 _JOB_SECONDS = 60.0
 _START_SECONDS = 60.0
@@ -68,7 +68,7 @@ class Shop:
                 if one.process.poll() is not None or time.monotonic() > deadline:
                     raise ShopFailed(f"{name} does not serve: {child.last_line(one.log)}")
                 time.sleep(0.02)
-            confine(one, self.image)
+            confine(one, self.image, self.way)
         return running
 
     def _files(self, name: str) -> Path | None:

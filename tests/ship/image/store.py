@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import subprocess
+import os
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,7 @@ SUITE = "trixie"
 _PACKAGES = "python3,python3-venv,binutils,ca-certificates"
 # As in the official image: no bytecode, which is ours to add.
 _WITHOUT_BYTECODE = 'find "$1/usr/lib" -name __pycache__ -prune -exec rm -rf {} +'
-_MINUTES = 10 * 60
+_SECONDS = 10 * 60
 
 
 class StoreFailed(Exception):
@@ -48,6 +50,11 @@ class Image:
         return dict(one.split("=", 1) for one in self.configuration["config"]["Env"])
 
     @property
+    def folder(self) -> str:
+        """Where its programs begin."""
+        return str(self.configuration["config"]["WorkingDir"])
+
+    @property
     def user(self) -> tuple[int, int]:
         """The numeric user and group that it runs as."""
         uid, _, gid = str(self.configuration["config"]["User"]).partition(":")
@@ -59,6 +66,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        folder.mkdir()
         storage = ("--storage-driver=vfs", f"--root={folder / 'root'}", f"--runroot={folder / 'run'}")
         # A chroot needs no container to be possible here; one layer is all there is to measure.
         self._builder = Builder(
@@ -96,20 +104,21 @@ class Store:
         return self._run(*self._builder.command(*words))
 
     def _run(self, *command: str) -> str:
-        """What it prints; its process ends with ours.
+        """What it prints.
 
         Raises:
             StoreFailed: it failed.
         """
         log, output = self._folder / "log", self._folder / "output"
-        self._folder.mkdir(parents=True, exist_ok=True)
         output.unlink(missing_ok=True)
-        words = ["sh", "-c", 'exec "$@" 2>"$0"', str(log), *command]
-        process = child.start(words, log=output)
+        process = child.start(["/bin/sh", "-c", 'exec "$@" 2>"$0"', str(log), *command], log=output)
         try:
-            code = process.wait(_MINUTES)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
+            code = process.wait(_SECONDS)
+        except BaseException:
+            # Also a ctrl-C: it clears up what it mounted, and what it started ends with it.
             child.stop(process, patience_seconds=10.0)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
         if code != 0:
             said = "\n".join(log.read_text().splitlines()[-15:])
