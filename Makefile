@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands generated release-events protos lock clean
+.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda generated release-events protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,32 @@ deploy-check: setup ## what the cluster lacks for knative/overlays/$OVERLAY (nat
 kn-commands: setup ## the `kn service create` line of every Service
 	@$(BIN)/wake render --kn
 
+func-check: setup ## a clean venv with `pip install .` and func-python serves the API (half a minute)
+	@$(BIN)/python -m pytest tests/function/clean_venv.py
+
+AWS_TOOLS := $(VENV)/aws-tools
+
+aws-check: setup $(AWS_TOOLS)/.installed ## the Lambda template through cfn-lint, an order through EventBridge and SQS (moto)
+	@AWS_TOOLS=$(AWS_TOOLS) $(BIN)/python -m pytest tests/functions/aws/on_aws.py
+
+$(AWS_TOOLS)/.installed: requirements-aws.txt
+	@$(PYTHON) -m venv $(AWS_TOOLS)
+	@$(AWS_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-aws.txt
+	@touch $@
+
+# For the template's Architecture and Runtime; what is not pure Python comes as a wheel for them.
+LAMBDA_MACHINE ?= aarch64
+LAMBDA_PYTHON ?= 3.13
+LAMBDA_FOLDER ?= .wake/lambda
+
+lambda: setup ## what the Lambda functions run, into .wake/lambda/: then `sam deploy`
+	@rm -rf $(LAMBDA_FOLDER)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt \
+	  --target $(LAMBDA_FOLDER) --only-binary :all: --python-version $(LAMBDA_PYTHON) --implementation cp \
+	  --platform manylinux_2_28_$(LAMBDA_MACHINE) --platform manylinux_2_17_$(LAMBDA_MACHINE) --platform manylinux2014_$(LAMBDA_MACHINE)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target $(LAMBDA_FOLDER) .
+	@echo "$(LAMBDA_FOLDER)/ is for Python $(LAMBDA_PYTHON) on $(LAMBDA_MACHINE). Next: sam deploy --guided --template-file knative/overlays/lambda/template.yaml"
+
 generated: setup ## write what is generated from code: event schemas and catalogue, EventTypes, diagrams, plain YAML
 	@$(BIN)/python -m tests.checks.generated --write
 
@@ -80,11 +106,15 @@ release-events: setup ## make today's event schemas the released ones, which not
 protos: setup ## generate the gRPC stubs from protos/**/*.proto
 	@$(BIN)/python -m tests.checks.protos --write
 
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links \
+  --python-version 3.11 --custom-compile-command "make lock"
+
 lock: ## resolve the requirements again and write their hashes
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" pyproject.toml --output-file requirements.txt
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local pyproject.toml --output-file requirements-local.txt
-	uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" --extra local --extra test pyproject.toml --output-file requirements-test.txt
-	echo "checkov>=3.3" | uv pip compile --quiet --universal --generate-hashes --no-annotate --no-emit-index-url --no-emit-find-links --python-version 3.11 --custom-compile-command "make lock" - --output-file requirements-checkov.txt
+	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) --extra local pyproject.toml --output-file requirements-local.txt
+	$(LOCK) --extra local --extra test pyproject.toml --output-file requirements-test.txt
+	$(LOCK) requirements-aws.in --output-file requirements-aws.txt
+	echo "checkov>=3.3" | $(LOCK) - --output-file requirements-checkov.txt
 	cd tests/checks/npm && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
 clean: ## remove what was installed and what was run (.venv/, .checks/ and .wake/)

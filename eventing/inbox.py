@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
-from typing import TypeAlias
-
-import asyncpg
 
 from eventing.event import Event
 from eventing.queries import Queries
-from eventing.transaction import Transaction
+from eventing.transaction import Pool, Transaction
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 _queries = Queries.beside(__file__)
 
 

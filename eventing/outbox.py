@@ -12,14 +12,14 @@ import json
 import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import asyncpg
 
 from eventing.event import Event
 from eventing.publisher import PublishFailed
 from eventing.queries import Queries
-from eventing.transaction import Transaction
+from eventing.transaction import Pool, Transaction
 
 _queries = Queries.beside(__file__)
 _log = logging.getLogger(__name__)
@@ -30,8 +30,6 @@ _BATCH = 100
 _AT_ONCE = 16
 # Whoever commits a row publishes it at once; one this old is nobody's any more.
 _FRESH = timedelta(seconds=2)
-
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
 
 class Publishes(Protocol):

@@ -235,8 +235,9 @@ def _proxy(where: SplitResult) -> SplitResult | None:
 
 def encode(head: str, headers: Mapping[str, str], body: bytes) -> bytes:
     """A request. What would end a line is left out of values, so that no event writes a field of its own."""
-    fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items() if _is_name(name)])
-    if fields.count("\n") > len(headers) or fields.count("\r") > len(headers) or "\0" in fields:
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items() if _is_name(name)]
+    fields = "".join(lines)
+    if fields.count("\n") > len(lines) or fields.count("\r") > len(lines) or "\0" in fields:
         return encode(head, {name: value.translate(_LINES) for name, value in headers.items()}, body)
     return f"{head}{fields}content-length: {len(body)}\r\n\r\n".encode("latin-1", "replace") + body
 

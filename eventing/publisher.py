@@ -2,12 +2,14 @@
 
 `http(s)://…` is posted to, as Knative has it. `nats://HOST?broker=NAMESPACE/NAME` and
 `amqp(s)://HOST/VHOST?broker=NAMESPACE/NAME` go straight into the stream or exchange of the Broker of that name, which a
-Broker process (`python -m eventing.broker`) over the same server delivers from.
+Broker process (`python -m eventing.broker`) over the same server delivers from. `eventbridge://BUS` puts them on
+a bus of Amazon EventBridge.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -46,8 +48,7 @@ class Publisher:
         Raises:
             ValueError: the sink is no URL of one of these kinds, or an http(s) URL with a user and password.
         """
-        scheme = urlsplit(sink).scheme
-        self._sink: _Sink = _Http(sink) if scheme in {"http", "https", ""} else _Channel(sink)
+        self._sink = _sink_of(sink)
         self._overrides = dict(overrides or {})
 
     @classmethod
@@ -76,6 +77,13 @@ class Publisher:
         await self._sink.close()
 
 
+def _sink_of(sink: str) -> _Sink:
+    scheme = urlsplit(sink).scheme
+    if scheme in {"http", "https", ""}:
+        return _Http(sink)
+    return _EventBridge(sink) if scheme == "eventbridge" else _Channel(sink)
+
+
 class _Http:
     """Posts events in binary mode over one pooled client."""
 
@@ -83,7 +91,8 @@ class _Http:
         where = urlsplit(url)
         if where.scheme not in {"http", "https"} or not where.hostname or where.username is not None:
             raise ValueError(
-                f"K_SINK has to be an http(s) URL without user and password, or nats:… or amqp:…, not {url!r}"
+                f"K_SINK has to be an http(s) URL without user and password, "
+                f"or nats:…, amqp:… or eventbridge:…, not {url!r}"
             )
         self._url = url
         self._secure = where.scheme == "https"
@@ -107,6 +116,28 @@ class _Http:
         if self._client is not None:
             await self._client.aclose()
             self._client = None
+
+
+class _EventBridge:
+    """Puts events on a bus; imported only where there is such a sink."""
+
+    def __init__(self, url: str) -> None:
+        from eventing.eventbridge import Bus, NotPut  # noqa: PLC0415 - see the docstring.
+
+        self._not_put = NotPut
+        try:
+            self._bus = Bus(url, os.environ)
+        except ValueError as error:
+            raise ValueError(f"K_SINK: {error}") from error
+
+    async def publish(self, event: Event) -> None:
+        try:
+            await self._bus.put(event)
+        except self._not_put as error:
+            raise PublishFailed(str(error)) from error
+
+    async def close(self) -> None:
+        await self._bus.close()
 
 
 class _Channel:

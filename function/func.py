@@ -1,66 +1,124 @@
-"""One Wake function under func-python: `FUNCTION` (a name such as `orders-place`) says which.
+"""Wake under func-python: the whole API in one process, or what the setting FUNCTION says.
 
-func-python answers the ASGI lifespan itself and does not hand it on (func-python 0.8.1, http.py), so that the app's own
-start-up runs at the first request, and its end at `stop`.
+`api` (the default) is every function that callers reach, `events` every one that only the platform calls (each at a
+path of its own, /orders-confirm), a name such as `orders-place` that function alone.
+
+func-python answers the ASGI lifespan itself and does not hand it on (func-python 0.8.1, http.py): here the app's start
+begins with `start`, requests wait for it, and `stop` ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import os
+import time
 from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from functions.app import Operation
-from functions.operations import load
+from functions import logs, together
+from functions.together import Served, Together
+
+_log = logging.getLogger("functions")
+# How a Secret or ConfigMap stands in func.yaml; `func run` passes it on as it is (knative/func#1536).
+_REFERENCE = "{{"
 
 
 def new() -> Function:
     """Make what func-python serves.
 
     Raises:
-        ValueError: FUNCTION names no function, the message lists those there are; or one that answers gRPC.
+        ValueError: FUNCTION names nothing that can be served, and the message lists what can be; or a setting is
+            missing, or was not filled in.
     """
-    return Function(os.environ.get("FUNCTION", "users-keys"))
+    app = together.served(os.environ.get("FUNCTION", "api"))
+    require_usable(app, os.environ)
+    if isinstance(app, Together):
+        # Nobody answers gRPC here, and the other functions are this very process.
+        os.environ.setdefault("USERS_CALLS", "http")
+        os.environ.setdefault("USERS_GET_URL", own_url(os.environ))
+    logs.configure(app.name, os.environ.get("LOG_LEVEL", "info"))
+    # hypercorn's own lines tell the process.
+    logging.logProcesses = True
+    app.state.process_started = time.time()
+    return Function(app)
+
+
+def require_usable(app: Served, environ: Mapping[str, str]) -> None:
+    """Refuse an environment in which requests could only fail, before anything listens; raises ValueError."""
+    literal = sorted(name for name, value in environ.items() if value.startswith(_REFERENCE))
+    if literal:
+        raise ValueError(
+            f"{', '.join(literal)}: func run reads no Secrets or ConfigMaps; "
+            f"give the value with --env {literal[0]}=… (each has its own --env)"
+        )
+    if isinstance(app, Together):
+        app.require(environ)
+
+
+def own_url(environ: Mapping[str, str]) -> str:
+    """Where this process listens, as it can reach itself (LISTEN_ADDRESS, func-python 0.8.1)."""
+    first = environ.get("LISTEN_ADDRESS", "").partition(",")[0]
+    return f"http://127.0.0.1:{first.rpartition(':')[2] or '8080'}"
 
 
 class Function:
-    """One function's ASGI app, with the hooks that func-python calls."""
+    """An app, with the hooks that func-python calls."""
 
-    def __init__(self, name: str) -> None:
-        app = load(name)
-        if not isinstance(app, Operation):
-            raise ValueError(f"{name} answers gRPC, which func-python does not serve: python -m functions {name}")  # noqa: TRY004 - the setting is wrong.
+    def __init__(self, app: Served) -> None:
         self.app = app
-        self._lifespan = self.app.router.lifespan_context(self.app)
-        self._starting: asyncio.Lock | None = None
-        self._started = False
-        self._stopping: asyncio.Task[bool | None] | None = None
+        self._living: asyncio.Task[None] | None = None
+        self._started: asyncio.Future[None] | None = None
+        self._stop = asyncio.Event()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if not self._started:
-            self._starting = self._starting or asyncio.Lock()
-            async with self._starting:
-                if not self._started:
-                    await self._lifespan.__aenter__()
-                    self._started = True
-        await self.app(scope, receive, send)
+        """Answer one request, once the app is started."""
+        await asyncio.shield(self._start())
+        try:
+            await self.app(scope, receive, send)
+        except Exception:  # noqa: BLE001 - as uvicorn does.
+            # It was answered 500 before it was raised; func-python would answer once more.
+            _log.exception("failed")
 
     def start(self, _: Mapping[str, str]) -> None:
-        """Nothing yet: func-python 0.8.1 does not await this."""
+        """Start the app; func-python 0.8.1 awaits nothing here, so that it goes on by itself."""
+        self._start()
+
+    def _start(self) -> asyncio.Future[None]:
+        if self._started is None:
+            loop = asyncio.get_running_loop()
+            self._started = loop.create_future()
+            self._living = loop.create_task(self._live(self._started))
+        return self._started
+
+    async def _live(self, started: asyncio.Future[None]) -> None:
+        """From start to end in one task, as an ASGI server has it."""
+        try:
+            async with together.lifespan_of(self.app):
+                started.set_result(None)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await self._stop.wait()
+        except Exception as error:
+            if started.done():
+                raise
+            _log.error("start_failed", extra={"reason": str(error)})
+            started.set_exception(error)
 
     def stop(self) -> None:
-        """Close what was opened; func-python 0.8.1 does not await this either, so the loop is asked to."""
-        if self._started:
-            self._started = False
-            self._stopping = asyncio.get_running_loop().create_task(self._lifespan.__aexit__(None, None, None))
+        """Close what was opened; it is awaited as little as `start`."""
+        self._stop.set()
 
     def alive(self) -> tuple[bool, str]:
-        """The process answers, so it is alive."""
-        return True, "alive"
+        """Whether it started, or may yet."""
+        failed = self._failure()
+        return failed is None, "alive" if failed is None else f"start failed: {failed}"
 
     def ready(self) -> tuple[bool, str]:
-        """Requests are taken at once; the first one starts the app."""
-        return True, "ready"
+        """Whether the app is started, and not stopping."""
+        started = self._started is not None and self._started.done() and self._failure() is None
+        return started and not self._stop.is_set(), "ready" if started else "not started"
+
+    def _failure(self) -> BaseException | None:
+        return self._started.exception() if self._started is not None and self._started.done() else None

@@ -221,6 +221,8 @@ class Operation(FastAPI):
         status, found = call.log.get("status", 500), call.log.get("cache")
         self.metrics.note(scope["method"], status, seconds, cold=cold is not None, cache=found)
         fields = {
+            # Of several in one process.
+            "function": self.name,
             "method": scope["method"],
             "path": scope["path"],
             "duration_ms": round(seconds * 1000, 1),

@@ -14,18 +14,16 @@ from typing import Annotated, Any, TypeAlias
 from urllib.parse import urlsplit
 
 import asyncpg
-import asyncpg.pool
 from fastapi import Depends, Request
 
 from eventing.event import Event
 from eventing.transaction import Transaction
 from functions import correlation, deadlines
+from functions.connections import Connections
 from functions.errors import Unavailable
 from functions.migrated import Migrations, NotMigrated
 
-Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Committed: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 @dataclass(frozen=True)
@@ -90,26 +88,25 @@ class Database:
         """*committed* is told the events of each transaction right after its commit; it must not raise."""
         self._settings = settings
         self._committed = committed
-        self._pool: Pool | None = None
+        self._connections: Connections | None = None
         self._migrations = Migrations(settings.migrations, urlsplit(settings.url).path.lstrip("/"))
-        self._leaving: set[asyncio.Task[None]] = set()
 
     @property
-    def pool(self) -> Pool:
+    def connections(self) -> Connections:
         """The pool, for what works through the outbox outside a request."""
-        assert self._pool is not None  # noqa: S101 - open() was called when the function started.
-        return self._pool
+        assert self._connections is not None  # noqa: S101 - open() was called when the function started.
+        return self._connections
 
     async def open(self) -> None:
         """Make the pool; connects to nothing."""
-        self._pool = await create_pool(self._settings)
+        self._connections = await connections(self._settings)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
+        if self._connections is not None:
             with contextlib.suppress(Exception):
-                await self._pool.close()
-            self._pool = None
+                await self._connections.close()
+            self._connections = None
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -123,7 +120,7 @@ class Database:
             DeadlineExceeded: the call's deadline came first; for the rest as above.
         """
         with translated():
-            async with deadlines.bounded(), self._begun() as connection:
+            async with deadlines.bounded(), self.connections.transaction() as connection:
                 await self._migrations.require(connection)
                 transaction = Transaction(connection)
                 yield transaction
@@ -133,42 +130,10 @@ class Database:
 
     async def fetch(self, statement: str, *arguments: object) -> list[asyncpg.Record]:
         """All rows of one statement, outside any transaction; raises Unavailable, DeadlineExceeded."""
+        await self.require_migrated()
         with translated():
             async with deadlines.bounded():
-                connection = await self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
-                try:
-                    await self._migrations.require(connection)
-                    rows = await connection.fetch(statement, *arguments)
-                except asyncio.CancelledError:
-                    self._leave(self.pool.release(connection))
-                    raise
-                except BaseException:
-                    await self.pool.release(connection)
-                    raise
-                await self.pool.release(connection)
-                return rows
-
-    @contextlib.asynccontextmanager
-    async def _begun(self) -> AsyncIterator[Connection]:
-        """A connection of the pool, in a transaction."""
-        async with contextlib.AsyncExitStack() as stack:
-            try:
-                acquiring = self.pool.acquire(timeout=self._settings.acquire_timeout_seconds)
-                connection = await stack.enter_async_context(acquiring)
-                await stack.enter_async_context(connection.transaction())
-                yield connection
-            except asyncio.CancelledError as cancelled:
-                self._leave(stack.pop_all().__aexit__(type(cancelled), cancelled, None))
-                raise
-
-    def _leave(self, cleaning: Awaitable[object]) -> None:
-        """Whoever is cancelled does not wait until the server has cancelled the statement and rolled back.
-
-        That goes on by itself, and gives the connection back, or up.
-        """
-        task = asyncio.create_task(_left(cleaning))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+                return await self.connections.fetch(statement, *arguments)
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """The first row of one statement, outside any transaction; raises Unavailable."""
@@ -193,13 +158,7 @@ class Database:
         return True
 
 
-async def _left(cleaning: Awaitable[object]) -> None:
-    # A connection that cannot be cleaned up is closed by the pool, and nobody waits for this.
-    with contextlib.suppress(Exception, asyncio.CancelledError):
-        await cleaning
-
-
-async def create_pool(settings: DatabaseSettings) -> Pool:
+async def connections(settings: DatabaseSettings) -> Connections:
     """A pool that connects when it is first used."""
 
     async def keep(_: Any) -> None:
@@ -222,7 +181,7 @@ async def create_pool(settings: DatabaseSettings) -> Pool:
             "idle_in_transaction_session_timeout": f"{settings.idle_in_transaction_timeout_seconds:g}s",
         },
     )
-    return await pool
+    return Connections(await pool, settings.pool_max, settings.acquire_timeout_seconds)
 
 
 @contextlib.contextmanager

@@ -25,7 +25,8 @@ from eventing import inbox, strictjson
 from eventing.event import Event, is_json
 from eventing.inbox import EventReused
 from eventing.transaction import Transaction
-from functions.database import Database, Pool, translated
+from functions.connections import Connections
+from functions.database import Database, translated
 from functions.errors import Rejected, Unavailable
 
 MEDIA_TYPE = "application/vnd.wake.dry-run+json"
@@ -88,9 +89,9 @@ class _RolledBack(Database):
         self._recorded = recorded
 
     @property
-    def pool(self) -> Pool:
+    def connections(self) -> Connections:
         """Whoever asks for it goes round what is rolled back."""
-        raise StopsHere("database.pool")
+        raise StopsHere("database.connections")
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
@@ -176,7 +177,7 @@ async def _rolled_back(database: Database | None, recorded: list[Event]) -> Asyn
         return
     await database.require_migrated()
     with translated():
-        async with database.pool.acquire(timeout=3.0) as connection:
+        async with database.connections.acquire() as connection:
             transaction = connection.transaction()
             await transaction.start()
             try:

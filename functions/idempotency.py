@@ -23,7 +23,8 @@ from pydantic import BaseModel
 
 from eventing.queries import Queries
 from eventing.transaction import Transaction
-from functions.database import Database, Pool
+from functions.connections import Connections
+from functions.database import Database
 from functions.errors import BadRequest, Refusal, StillRunning, Unprocessable
 
 _queries = Queries.beside(__file__)
@@ -151,7 +152,7 @@ async def kept(database: Database, claims: Sequence[Claim]) -> list[Answer | Unp
     return [_answer(one, rows[one.key]) if one.key in rows else None for one in claims]
 
 
-async def sweep(pool: Pool, older_than: timedelta) -> None:
+async def sweep(pool: Connections, older_than: timedelta) -> None:
     """Forget keys of requests that are older; a repetition after that is a new request. Not every area has any."""
     if await pool.fetchval(_queries["is_there"]):
         await pool.execute(_queries["sweep"], older_than)

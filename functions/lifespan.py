@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from eventing import outbox
 from eventing.publisher import Publisher
 from functions import cache, secrets
+from functions.cache import Cache
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
@@ -42,29 +44,56 @@ def name_of(module: str) -> tuple[str, str]:
     return area, f"{area}-{verb.replace('_', '-')}"
 
 
+@dataclass(frozen=True)
+class Means:
+    """What the environment names; apps of one database that are in one process share it."""
+
+    cache: Cache
+    database: Database | None
+    publisher: Publisher | None
+
+
 @contextlib.asynccontextmanager
 async def lifespan(app: App) -> AsyncIterator[None]:
-    """Make what the environment names, close it in reverse.
+    """Start an app with what the environment names, as an app that is alone in its process; close it all in reverse.
+
+    Raises:
+        KnownSecret: a secret in it is a placeholder, or one that everybody knows.
+    """
+    async with opened("DATABASE_URL", app.database) as means, started(app, means):
+        yield
+
+
+@contextlib.asynccontextmanager
+async def opened(database_variable: str | None, migrations: str | None) -> AsyncIterator[Means]:
+    """What the environment names, with the database that this variable does, which must have had these migrations.
 
     Raises:
         KnownSecret: a secret in it is a placeholder, or one that everybody knows.
     """
     secrets.require_own(os.environ)
     publisher = Publisher.from_environment(os.environ)
-    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
-    app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     async with contextlib.AsyncExitStack() as stack:
         kept = await stack.enter_async_context(cache.opened(os.environ))
         database = None
-        if "DATABASE_URL" in os.environ:
-            settings = DatabaseSettings.from_environment(os.environ, migrations=app.database)
+        if database_variable is not None and database_variable in os.environ:
+            settings = DatabaseSettings.from_environment(os.environ, database_variable, migrations=migrations)
             database = Database(settings, kept.forget_own)
-        app.state.cache, app.state.database, app.state.publisher = kept, database, publisher
         if database is not None:
             await database.open()
             stack.push_async_callback(database.close)
         if publisher is not None:
             stack.push_async_callback(publisher.close)
+        yield Means(kept, database, publisher)
+
+
+@contextlib.asynccontextmanager
+async def started(app: App, means: Means) -> AsyncIterator[None]:
+    """Give an app its means, and open what it has beside them."""
+    app.state.deadlines = DeadlineSettings.from_environment(os.environ)
+    app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
+    app.state.cache, app.state.database, app.state.publisher = means.cache, means.database, means.publisher
+    async with contextlib.AsyncExitStack() as stack:
         for name, resource in app.resources.items():
             setattr(app.state, name, await stack.enter_async_context(resource()))
         app.state.databases = tuple(_databases(app))
@@ -98,7 +127,7 @@ async def publish(app: App, call: Call) -> None:
         _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
         return
     try:
-        taken = await outbox.publish(app.state.database.pool, publisher, recorded)
+        taken = await outbox.publish(app.state.database.connections, publisher, recorded)
         app.state.pressure.note(published=taken == len(recorded))
     except Exception:  # noqa: BLE001 - logged whole, see below.
         # The answer is out and the rows are safe; whatever this was, it costs time only.

@@ -69,7 +69,7 @@ class Pressure:
             self._looked = time.monotonic()
             age = timedelta(seconds=self._settings.older_than_seconds)
             with translated():
-                self._behind = await outbox.behind(database.pool, age, self._settings.unpublished_max)
+                self._behind = await outbox.behind(database.connections, age, self._settings.unpublished_max)
         if self._behind:
             detail = "Nothing new is accepted: its events could not be passed on at the moment. Try again."
             raise Unavailable(detail, retry_after_seconds=_RETRY_AFTER_SECONDS)

@@ -26,6 +26,6 @@ async def relay(_: Event, __: Database) -> None:
         await each.require_migrated()
         try:
             with translated():
-                await outbox.drain(each.pool, opened.publisher)
+                await outbox.drain(each.connections, opened.publisher)
         except PublishFailed as error:
             raise Unavailable(f"The Broker takes no events: {error}") from error

@@ -107,8 +107,9 @@ async def _batch(database: Database, asked: Replay, seq: int) -> list[tuple[int,
     assert asked.since is not None  # noqa: S101 - both were set when the call began.
     assert asked.until is not None  # noqa: S101
     await database.require_migrated()
+    pool = database.connections
     with translated():
-        return await outbox.published(database.pool, asked.since, asked.until, asked.type, asked.subject, seq, _BATCH)
+        return await outbox.published(pool, asked.since, asked.until, asked.type, asked.subject, seq, _BATCH)
 
 
 async def _sent(known: Subscribers, trigger: Trigger, event: Event, *, dry_run: bool) -> dict[str, Any]:

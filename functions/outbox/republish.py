@@ -33,7 +33,7 @@ def moment(text: str, now: datetime) -> datetime:
 async def republish(since: datetime) -> int:
     """Publish again what was published since a time; answers how many events."""
     async with outboxes.opened() as opened:
-        return sum([await outbox.republish(one.pool, opened.publisher, since) for one in opened.databases])
+        return sum([await outbox.republish(one.connections, opened.publisher, since) for one in opened.databases])
 
 
 def main() -> None:

@@ -30,6 +30,6 @@ async def sweep(_: Event, __: Database) -> None:
     for each in opened.databases:
         await each.require_migrated()
         with translated():
-            await outbox.sweep(each.pool, now - _EVENTS)
-            await inbox.sweep(each.pool, now - _HANDLED)
-            await idempotency.sweep(each.pool, _ANSWERS)
+            await outbox.sweep(each.connections, now - _EVENTS)
+            await inbox.sweep(each.connections, now - _HANDLED)
+            await idempotency.sweep(each.connections, _ANSWERS)

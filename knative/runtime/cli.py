@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from knative.runtime import workbench
+from knative.runtime.parity import options as parity_options
 from knative.runtime.state import AlreadyRunning, State
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--kubernetes", action="store_true", help="for a cluster without Knative")
     form.add_argument("--envoy", action="store_true", help="the HTTPRoutes alone, as a plain Envoy")
     form.add_argument("--kn", action="store_true", help="the `kn service create` line of each Service")
+    form.add_argument("--sam", action="store_true", help="an AWS SAM template, of knative/overlays/lambda")
     one = add("down", _down, "stop the running one, finishing what is in hand")
     one.add_argument("--quiet", action="store_true", help="say nothing when none runs")
     one = add("reset", _reset, "delete the state folder: every order, event and log")
@@ -105,6 +107,9 @@ def _parser() -> argparse.ArgumentParser:
     one.add_argument("name", help="a function that is awake")
     one = add("demo", _demo, "register, sign in, place two orders and print their timelines, cold and warm")
     one.add_argument("--url", help="another installation's API (default: the running one here)")
+    parity_options.arguments(
+        add("parity", _parity, "compare what an installation answers with a laptop, or with another")
+    )
     return parser
 
 
@@ -241,7 +246,7 @@ def _render(options: argparse.Namespace) -> int:
     from knative.runtime.kubernetes import NotRenderable  # noqa: PLC0415
     from knative.runtime.kustomize import ManifestErrors, collect  # noqa: PLC0415
 
-    forms: tuple[render.Form, ...] = ("kubernetes", "envoy", "kn")
+    forms: tuple[render.Form, ...] = ("kubernetes", "envoy", "kn", "sam")
     form: render.Form = next((one for one in forms if getattr(options, one)), "knative")
     try:
         print(render.text(collect(options.manifests), form), end="")
@@ -468,3 +473,9 @@ def _demo(options: argparse.Namespace) -> int:
     except ApiFailed as error:
         raise Refused(str(error)) from error
     return 0
+
+
+def _parity(options: argparse.Namespace) -> int:
+    from knative.runtime.parity.command import parity  # noqa: PLC0415
+
+    return parity(options, State(options.state), ROOT)

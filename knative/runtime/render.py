@@ -1,4 +1,4 @@
-"""What `wake render` prints: the YAML as it is, for a cluster without Knative, as a plain Envoy, as kn's commands."""
+"""What `wake render` prints: the YAML as it is, for a cluster without Knative, as a plain Envoy, for kn, for Lambda."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import yaml
 
-from knative.runtime import admission, kn, kubernetes, manifests, plain_envoy
+from knative.runtime import admission, kn, kubernetes, manifests, plain_envoy, sam
 from knative.runtime.kustomize import Document, ManifestErrors
 
-Form = Literal["knative", "kubernetes", "envoy", "kn"]
+Form = Literal["knative", "kubernetes", "envoy", "kn", "sam"]
 
 
 class _Dumper(yaml.SafeDumper):
@@ -32,7 +32,7 @@ def text(documents: Iterable[Document], form: Form) -> str:
 
     Raises:
         ManifestErrors: it is not as it should be.
-        NotRenderable: it has something that plain Kubernetes has no equivalent of.
+        NotRenderable: it has something that plain Kubernetes, or Lambda, has no equivalent of.
     """
     documents = list(documents)
     if form == "knative":
@@ -42,6 +42,9 @@ def text(documents: Iterable[Document], form: Form) -> str:
         raise ManifestErrors(errors)
     if form == "kubernetes":
         return _dumped(kubernetes.render(documents))
+    if form == "sam":
+        template, left_out = sam.render(documents)
+        return "".join(f"# {line}\n" for line in ("Left out:", *(f"- {one}" for one in left_out))) + _dumped([template])
     platform = manifests.platform(documents)
     if form == "kn":
         return kn.commands(platform)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.bench import cache, cold_start, events, grpc, memory, order, steady
+from tests.bench import cache, cold_start, events, grpc, lambda_, memory, order, steady
 from tests.flows.conftest import Installation
 
 
@@ -15,7 +15,7 @@ def main() -> None:
         installation = Installation(Path(folder))
         installation.up()
         try:
-            for benchmark in (memory, cold_start, order, cache, grpc, events, steady):
+            for benchmark in (memory, cold_start, lambda_, order, cache, grpc, events, steady):
                 benchmark.run(installation)
         finally:
             installation.stop()

@@ -12,6 +12,7 @@ from functions.payments import payment
 from knative.runtime import addresses, render
 from knative.runtime.kustomize import collect
 from knative.runtime.manifests import load
+from knative.runtime.resources import Service
 from tests.checks import asyncapi, catalogue, samples
 
 ROOT = Path(__file__).parent.parent.parent
@@ -77,14 +78,47 @@ def triggers() -> str:
     return _SAY + _TRIGGERS + "\n".join(["    [", ",\n".join(f"      {line}" for line in lines), "    ]"]) + "\n"
 
 
+def services() -> str:
+    """functions/services.json: what the YAML says of every function over HTTP, for several of them in one process."""
+    platform = load(ROOT / "knative/overlays/cached")
+    found = {
+        one.name: {
+            "cluster_local": one.cluster_local,
+            "database": _database(one),
+            "routes": [
+                [match.method, match.kind, match.value]
+                for route in platform.routes
+                if route.service == key
+                for match in route.matches
+            ],
+        }
+        for key, one in sorted(platform.services.items())
+        if one.protocol == "http1"
+    }
+    lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in found.items())
+    return f"{{\n{lines}\n}}\n"
+
+
+def _database(service: Service) -> str | None:
+    """The variable of its database where there are several: the name of the Secret that holds its URL."""
+    for variable in service.container.variables:
+        if variable.name == "DATABASE_URL" and variable.secret is not None:
+            return f"{variable.secret[0]}-{variable.secret[1]}".upper().replace("-", "_")
+    return None
+
+
 # In this order: what is rendered holds the Triggers.
 GENERATED: Mapping[str, Callable[[], str]] = {
     **catalogue.files(),
     "docs/asyncapi.yaml": asyncapi.text,
+    "functions/services.json": services,
     "knative/base/triggers.yaml": triggers,
     "docs/states.md": states,
     "knative/components/gateway-envoy/envoy/envoy.yaml": lambda: rendered("envoy"),
     "knative/overlays/kubernetes/wake.yaml": lambda: rendered("kubernetes"),
+    "knative/overlays/lambda/template.yaml": lambda: (
+        _SAY + render.text(collect(ROOT / "knative/overlays/lambda"), "sam")
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import struct
 from collections.abc import AsyncIterator
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from eventing.http1 import NoAnswer
@@ -171,6 +171,7 @@ async def test_a_proxy_is_asked_for_what_is_not_at_hand(monkeypatch: pytest.Monk
 
 
 @given(st.text())
+@example("\r\n")
 def test_no_value_writes_a_header_of_its_own(value: str) -> None:
     """Whatever an event brings."""
     route = route_of("http://127.0.0.1/")

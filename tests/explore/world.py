@@ -27,7 +27,8 @@ from joserfc.jwk import ECKey
 from eventing.event import Event, to_binary
 from eventing.filters import compile_filters
 from eventing.transaction import Transaction
-from functions.database import Database, DatabaseSettings, Pool
+from functions.connections import Connections
+from functions.database import Database, DatabaseSettings, connections
 from functions.payments.cards.simulator import Simulator, SimulatorSettings
 from functions.rpc.serving import server_of
 from functions.users.rpc import app as users
@@ -76,9 +77,9 @@ class Faults:
 class WatchedDatabase(Database):
     """The functions' own, with a crossing before and after each commit."""
 
-    def __init__(self, pool: Pool, name: str, faults: Callable[[], Faults]) -> None:
+    def __init__(self, pool: Connections, name: str, faults: Callable[[], Faults]) -> None:
         super().__init__(DatabaseSettings(""))
-        self._pool = pool
+        self._connections = pool
         self._name = name
         self._faults = faults
 
@@ -150,7 +151,7 @@ class WatchedSimulator(Simulator):
 class World:
     """The functions, their databases and what is between them. `faults` is replaced at the start of each run."""
 
-    def __init__(self, pools: dict[str, Pool]) -> None:
+    def __init__(self, pools: dict[str, Connections]) -> None:
         self._pools = pools
         self.faults = Faults()
         self.broker = Broker(lambda: self.faults)
@@ -171,10 +172,9 @@ class World:
         for name in ("K_SINK", "DATABASE_URL", "WEBHOOK_URL"):
             os.environ.pop(name, None)
         async with contextlib.AsyncExitStack() as stack:
-            pools = {
-                area: await stack.enter_async_context(asyncpg.create_pool(url, min_size=1, max_size=3))
-                for area, url in urls.items()
-            }
+            pools = {area: await connections(DatabaseSettings(url, pool_max=3)) for area, url in urls.items()}
+            for pool in pools.values():
+                stack.push_async_callback(pool.close)
             world = cls(pools)
             os.environ["USERS_RPC_URL"] = await world._serve_users(stack)
             for name, area in FUNCTIONS.items():

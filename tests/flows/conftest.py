@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
@@ -90,6 +90,10 @@ class Installation:
         """The functions that have a process."""
         return {one["name"] for one in self.status()["services"] if one["phase"] != "asleep"}
 
+    def started(self) -> set[str]:
+        """The functions that ever had a process."""
+        return {one["name"] for one in self.status()["services"] if one["starts"]}
+
     def service(self, name: str) -> dict[str, Any]:
         """What is known of one function."""
         return next(one for one in self.status()["services"] if one["name"] == name)
@@ -113,8 +117,18 @@ class Customer:
     def __init__(self, installation: Installation) -> None:
         self.username = f"ada-{secrets.token_hex(4)}"
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{installation.port}", timeout=30)
-        self.register()
-        self.sign_in()
+        try:
+            self.register()
+            self.sign_in()
+        except BaseException:
+            self.http.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.http.close()
 
     def register(self) -> None:
         """With an e-mail address and a password."""
@@ -182,6 +196,5 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
 @pytest.fixture
 def customer(running: Installation) -> Iterator[Customer]:
     """A new customer of the running installation."""
-    made = Customer(running)
-    yield made
-    made.http.close()
+    with Customer(running) as made:
+        yield made

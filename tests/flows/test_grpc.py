@@ -69,6 +69,7 @@ def test_watching_wakes_the_function_and_ends_when_the_order_is_settled(
         assert [each.order.status for each in one] == [v1.ORDER_STATUS_PLACED, v1.ORDER_STATUS_CONFIRMED]
         assert {each.order.order_id for each in one} == {order_id}
         assert len({each.resume_token for each in one}) == 2
+    wait_until(lambda: running.service("orders-rpc")["starts"] > starts)
     assert running.service("orders-rpc")["starts"] == starts + 1
 
 

@@ -77,13 +77,12 @@ def test_the_same_key_is_one_order(customer: Customer) -> None:
 def test_somebody_elses_order_is_not_there(customer: Customer, running: Installation) -> None:
     """404, the very answer that an order which never was gets; the payment and the cancelling too."""
     order_id = customer.place()
-    other = Customer(running)
     never = "01900000-0000-7000-8000-000000000000"
-    for method, path in (("GET", "/orders/{}"), ("POST", "/orders/{}/cancel"), ("GET", "/payments/{}")):
-        his, nobodys = (other.http.request(method, path.format(one)) for one in (order_id, never))
-        assert (his.status_code, nobodys.status_code) == (404, 404)
-        assert his.json()["detail"].replace(order_id, never) == nobodys.json()["detail"]
-    other.http.close()
+    with Customer(running) as other:
+        for method, path in (("GET", "/orders/{}"), ("POST", "/orders/{}/cancel"), ("GET", "/payments/{}")):
+            his, nobodys = (other.http.request(method, path.format(one)) for one in (order_id, never))
+            assert (his.status_code, nobodys.status_code) == (404, 404)
+            assert his.json()["detail"].replace(order_id, never) == nobodys.json()["detail"]
 
 
 def test_one_name_is_taken_once(running: Installation) -> None:

@@ -258,8 +258,8 @@ async def test_streams_end_to_be_resumed(serve_rpc: ServeRpc) -> None:
 
 async def test_a_stream_ends_before_it_would_be_cut(serve_rpc: ServeRpc) -> None:
     """UNAVAILABLE after STREAM_SECONDS_MAX, to a watch of an order that is settled later."""
+    (answer,) = await placed(await serve_rpc("orders.rpc"), [asked("k1")])
     rpc = await serve_rpc("orders.rpc", STREAM_SECONDS_MAX="0.2")
-    (answer,) = await placed(rpc, [asked("k1")])
     with pytest.raises(GRPCError) as ended:
         await seen(rpc, answer.order.order_id)
 

@@ -111,7 +111,7 @@ class Taken(list[Event]):
 async def relayed(served: Any) -> list[Event]:
     """What outbox-relay would publish from this function's outbox."""
     taken = Taken()
-    await outbox.drain(served.app.state.database.pool, taken, older_than=timedelta(0))
+    await outbox.drain(served.app.state.database.connections, taken, older_than=timedelta(0))
     return taken
 
 

@@ -25,6 +25,7 @@ from functions.rpc.limits import Limits
 from tests.functions.conftest import bearer
 from tests.functions.rpc.conftest import Served, ServeEcho
 from tests.servers import quiet
+from tests.waiting import until
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -38,13 +39,6 @@ def method(channel: Channel, name: str) -> Any:
         return str(reply.value)
 
     return call
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Look again and again, for five seconds."""
-    async with asyncio.timeout(5):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def running(served: Served) -> int:
@@ -385,6 +379,6 @@ async def test_a_call_that_is_broken_off_gives_its_connection_back(
             call.cancel()
             await asyncio.gather(call, return_exceptions=True)
         database = served.echo.app.state.database
-        await until(lambda: database.pool.get_size() == database.pool.get_idle_size())
+        await until(lambda: database.connections.is_whole)
 
         assert len(await database.fetch("SELECT 1")) == 1
