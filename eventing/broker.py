@@ -24,6 +24,7 @@ from typing import TypeVar
 
 import uvicorn
 
+from eventing import passwords
 from eventing import trigger as triggers
 from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.connect import UnknownChannel, check, connect
@@ -199,6 +200,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--port", type=_port, default=os.environ.get("PORT", "8080"), help="ingress ($PORT, 8080)")
     parser.add_argument("--journal", type=Path, help="where to note what happens to events (default: nowhere)")
     options = parser.parse_args(arguments)
+    if passwords.is_open(options.channel):
+        sys.exit(
+            f"The channel's password ({', '.join(_URLS)}) is a placeholder, or one that everybody knows: "
+            "put one of your own into the Secret that it comes from"
+        )
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(message)s")
     # The libraries' own words about lost connections come beside ours, and with whole tracebacks.
     for name in ("aiormq", "aio_pika", "nats"):

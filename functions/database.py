@@ -59,8 +59,8 @@ class DatabaseSettings:
         )
 
 
-# A probe that takes longer counts as failed where nobody says otherwise (Kubernetes, `timeoutSeconds`).
-_PROBE_SECONDS = 0.8
+# Half of what a probe may take where nobody says otherwise (Kubernetes, `timeoutSeconds`).
+_PROBE_SECONDS = 0.5
 # What PostgreSQL or the network says when trying again may help.
 _MAY_PASS: tuple[type[BaseException], ...] = (
     OSError,

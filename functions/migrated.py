@@ -107,7 +107,7 @@ class Migrations:
             missing = list(wanted)
         except asyncpg.InsufficientPrivilegeError:
             return "does not let this role read which migrations it had: GRANT SELECT ON schema_migrations to it"
-        return f"lacks {', '.join(wanted[one] for one in missing)}: let the Job {self._name}-migrate apply it"
+        return f"lacks {', '.join(wanted[one] for one in missing)}, which the Job {self._name}-migrate applies"
 
     def _tell(self, lacking: str) -> None:
         if not self._told:

@@ -5,23 +5,21 @@ It asks for names only: which kinds there are, which keys the Secrets have. No v
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from knative.runtime import programs
-from knative.runtime.child import StartFailed
+from knative.runtime.cluster import Cluster, NoCluster, ask
+from knative.runtime.fields import SPREAD_FEATURE
 from knative.runtime.kustomize import Document, ManifestErrors, collect
 
-_KEYS = (
-    '{{range .items}}{{$name := .metadata.name}}{{range $key, $_ := .data}}{{$name}} {{$key}}{{"\\n"}}{{end}}{{end}}'
-)
-_TIMEOUT = "--request-timeout=10s"
+# What an HPA on CPU asks; metrics-server or another brings it, and no manifest has one.
+_METRICS = "metrics.k8s.io/v1beta1 PodMetrics"
+# Where Prometheus would be: without it nobody asks for figures.
+_OPTIONAL_NAMESPACES = frozenset({"monitoring"})
 # What brings the kinds of an API group, most specific first.
 _BRINGS = (
     ("serving.knative.dev", "Knative Serving"),
@@ -31,27 +29,18 @@ _BRINGS = (
     ("sources.knative.dev", "Knative Eventing"),
     ("messaging.knative.dev/v1alpha1", "eventing-natss"),
     ("messaging.knative.dev", "Knative Eventing"),
+    ("metrics.k8s.io", "metrics-server"),
     ("gateway.networking.k8s.io", "the Gateway API, or use an overlay with knative/components/gateway-envoy"),
 )
-
-
-class NoCluster(Exception):
-    """The cluster cannot be asked; the message says why and what to do."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """What a cluster has: kinds as `apiVersion kind`, GatewayClasses, and the namespace's Secrets with their keys."""
-
-    kinds: frozenset[str]
-    gateway_classes: frozenset[str]
-    secrets: Mapping[str, frozenset[str]]
 
 
 def missing(documents: Iterable[Document], cluster: Cluster) -> Iterator[str]:
     """What these documents need and the cluster lacks, a sentence each."""
     bodies = [one.body for one in documents]
-    lacking = sorted({_kind(one) for body in bodies for one in (body, *_channels(body))} - cluster.kinds)
+    needed = {_kind(one) for body in bodies for one in (body, *_channels(body))}
+    if any(body["kind"] == "HorizontalPodAutoscaler" for body in bodies):
+        needed.add(_METRICS)
+    lacking = sorted(needed - cluster.kinds)
     for kind in lacking:
         yield f"The cluster does not know {kind}: install {_brings(kind)}."
     for body in bodies:
@@ -66,6 +55,40 @@ def missing(documents: Iterable[Document], cluster: Cluster) -> Iterator[str]:
             yield f"There is no Secret {name}: create it with {', '.join(absent)}."
         elif absent:
             yield f"The Secret {name} has no {', '.join(absent)}: add what is missing."
+    yield from _of_production(bodies, cluster)
+
+
+def _of_production(bodies: list[dict[str, Any]], cluster: Cluster) -> Iterator[str]:
+    """What only the production components need."""
+    if any(map(_is_spread, bodies)) and SPREAD_FEATURE not in cluster.features:
+        yield (
+            f"Knative refuses topologySpreadConstraints: say {SPREAD_FEATURE}: enabled in the ConfigMap "
+            "config-features of knative-serving, or leave knative/components/spread out."
+        )
+    named = {name for body in bodies if body["kind"] == "NetworkPolicy" for name in _namespaces(body["spec"])}
+    for name in sorted(named - cluster.namespaces - _OPTIONAL_NAMESPACES):
+        yield f"There is no namespace {name}, which NetworkPolicies let in or out: name yours in their place."
+    for body in bodies:
+        host = str((body.get("spec") or {}).get("externalName", ""))
+        if host.endswith(".example.com"):
+            yield f"The Service {body['metadata']['name']} leads to {host}: name your own server there."
+
+
+def _is_spread(body: Mapping[str, Any]) -> bool:
+    """Whether a Knative Service says how its pods are spread."""
+    return str(body["apiVersion"]).startswith("serving.") and bool(
+        body["spec"]["template"]["spec"].get("topologySpreadConstraints")
+    )
+
+
+def _namespaces(value: Any) -> Iterator[str]:
+    """The namespaces that a NetworkPolicy names."""
+    for name, one in (
+        value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        if name == "kubernetes.io/metadata.name":
+            yield one
+        yield from _namespaces(one)
 
 
 def _kind(body: Mapping[str, Any]) -> str:
@@ -93,48 +116,13 @@ def _secrets(value: Any) -> dict[str, set[str]]:
         reference = value.get("secretKeyRef")
         if isinstance(reference, Mapping) and not reference.get("optional"):
             found.setdefault(reference["name"], set()).add(reference["key"])
+        mounted = value.get("secret")
+        if isinstance(mounted, Mapping) and not mounted.get("optional"):
+            found.setdefault(mounted["secretName"], set()).update(one["key"] for one in mounted.get("items") or ())
         credentials = value.get("connectionSecret")
         if isinstance(credentials, Mapping):
             found.setdefault(credentials["name"], set()).update({"uri", "username", "password"})
     return found
-
-
-def ask(namespace: str) -> Cluster:
-    """Ask the cluster that kubectl's current context names.
-
-    Raises:
-        NoCluster: kubectl is not installed, or no cluster answers, or it may not be asked.
-    """
-    kinds = frozenset(
-        f"{fields[-3]} {fields[-1]}"
-        for line in _kubectl("api-resources", "--no-headers").splitlines()
-        if len(fields := line.split()) >= 4
-    )
-    classes = ""
-    if any(one.endswith(" GatewayClass") for one in kinds):
-        classes = _kubectl("get", "gatewayclass", "--output=name")
-    secrets: dict[str, set[str]] = {}
-    keys = _kubectl("get", "secret", f"--namespace={namespace}", "--output=go-template", f"--template={_KEYS}")
-    for line in keys.splitlines():
-        name, _, key = line.partition(" ")
-        secrets.setdefault(name, set()).add(key)
-    return Cluster(
-        kinds,
-        frozenset(one.rpartition("/")[2] for one in classes.split()),
-        {name: frozenset(held) for name, held in secrets.items()},
-    )
-
-
-def _kubectl(*words: str) -> str:
-    try:
-        program = programs.find("kubectl")
-    except StartFailed as error:
-        raise NoCluster(f"kubectl is not installed, so no cluster can be asked: {error}.") from error
-    done = subprocess.run([program, _TIMEOUT, *words], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise NoCluster(f"No cluster answers (set KUBECONFIG or kubectl's context); kubectl said: {said}")
-    return done.stdout
 
 
 def main() -> None:
@@ -144,7 +132,8 @@ def main() -> None:
     try:
         documents = collect(Path(sys.argv[1]))
         namespace = next((one.namespace for one in documents if one.kind in {"Service", "Deployment"}), "default")
-        lines = list(missing(documents, ask(namespace)))
+        guarded = any(one.kind == "NetworkPolicy" for one in documents)
+        lines = list(missing(documents, ask(namespace, production=guarded)))
     except ManifestErrors as errors:
         sys.exit(str(errors))
     except NoCluster as error:

@@ -9,11 +9,12 @@ from pathlib import Path
 from functions.app import Operation
 from functions.catalogue import payloads
 from functions.events import EventRefused
+from functions.migrated import FOLDERS
 from functions.operations import known
 from functions.operations import load as load_operation
 from knative.runtime.kustomize import ManifestErrors
 from knative.runtime.manifests import load
-from knative.runtime.resources import Platform
+from knative.runtime.resources import Container, Platform
 from tests.checks.traffic import emitters, readers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -36,6 +37,7 @@ def problems() -> Iterator[str]:
     yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
     yield from _private(platform)
+    yield from _migrations(platform)
     yield from _routes(platform)
     yield from _events(platform)
 
@@ -63,6 +65,30 @@ def _private(platform: Platform) -> Iterator[str]:
         takes_events = isinstance(app, Operation) and any(getattr(route, "path", "") == "/" for route in app.routes)
         if takes_events and service.labels.get(visibility) != "cluster-local":
             yield f"{name} takes events, and its Service is not {visibility}: cluster-local"
+
+
+def _migrations(platform: Platform) -> Iterator[str]:
+    """What a Job applies to a database is what the functions of that database wait for."""
+    applied = {}
+    for job in platform.jobs:
+        for container in (*job.init_containers, *job.containers):
+            if container.command == ("dbmate",):
+                folders = [arg.partition("=")[2] for arg in container.args if arg.startswith("--migrations-dir=")]
+                applied[_database(container)] = (job.name, tuple(folders))
+    for name, folders in FOLDERS.items():
+        if applied.pop(name, None) != (f"{name}-migrate", folders):
+            yield f"the Job {name}-migrate does not apply what functions/migrated.py waits for: {', '.join(folders)}"
+    yield from (f"no function waits for what the Job {job} applies" for job, _ in applied.values())
+    for (_, name), service in platform.services.items():
+        database = _database(service.container)
+        if database is not None and name in known() and load_operation(name).database != database:
+            yield f"{name} waits for the migrations of {load_operation(name).database}, and its database is {database}"
+
+
+def _database(container: Container) -> str | None:
+    """Whose the database is that DATABASE_URL leads to, by the Secret that it comes from."""
+    secrets = [one.secret[0] for one in container.variables if one.name == "DATABASE_URL" and one.secret is not None]
+    return secrets[0].removesuffix("-database") if secrets else None
 
 
 def _routes(platform: Platform) -> Iterator[str]:

@@ -65,7 +65,7 @@ async def test_until_it_is_migrated_it_is_not_ready_and_answers_503(
     (reason,) = told(caplog, "not_migrated")
     assert reason == (
         "The database test_waiting lacks 20261124000001_outbox_and_inbox, 20261124000002_idempotency, "
-        "20261124000101_orders, 20261125000101_order_statuses: let the Job orders-migrate apply it; "
+        "20261124000101_orders, 20261125000101_order_statuses, which the Job orders-migrate applies; "
         "until then all that needs it is answered 503."
     )
 

@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent.parent.parent
         ("ORDERS_DATABASE_URL", "postgresql://wake:wake@db.example.com/wake_orders"),
         ("DATABASE_URL", "postgresql://app:postgres@db.example.com/wake_orders"),
         ("DATABASE_URL", "postgresql://app:app@db.example.com/wake_orders"),
+        ("CACHE_URL", "redis://:change-me@cache.example.com:6379/0"),
+        ("CACHE_URL", "rediss://default:default@cache.example.com:6379/0"),
         ("WEBHOOK_SECRET", "change-me"),
         ("WEBHOOK_SECRET", "whsec_bG9uZyBhbmQgcmFuZG9t secret"),
         ("WEBHOOK_SECRET", ""),
@@ -44,6 +46,7 @@ def test_secrets_of_ones_own_are_taken() -> None:
             "DATABASE_URL": "postgresql://wake:5u-Xq2kP@db.example.com/wake",
             "USERS_DATABASE_URL": "postgresql://postgres:postgres@localhost/wake",
             "ORDERS_DATABASE_URL": "postgresql://wake@db.example.com/wake?sslcert=client.pem",
+            "CACHE_URL": "redis://cache.example.com:6379/0",
             "WEBHOOK_SECRET": "whsec_bG9uZyBhbmQgcmFuZG9t",
             "LOG_LEVEL": "",
         }

@@ -165,6 +165,20 @@ def test_rabbitmqs_own_pods_work_in_this_namespace() -> None:
     assert not connects(policies, STRANGER, ingress, 8080)
 
 
+@BOTH
+def test_what_may_run_beside_the_functions_is_let_through(overlay: str) -> None:
+    """A Collector and Filebeat, where there are such; and Prometheus to their figures."""
+    collector, prometheus = Pod({"app.kubernetes.io/name": "collector"}), Pod({}, "monitoring")
+    reaches = world(overlay).reaches
+
+    assert reaches(ACTIVATOR, collector, 4317)
+    assert reaches(collector, PRIVATE, 9200)
+    assert reaches(Pod({"app.kubernetes.io/name": "filebeat"}), INTERNET, 443)
+    assert reaches(prometheus, collector, 8889)
+    assert not reaches(STRANGER, collector, 4317)
+    assert not reaches(collector, PRIVATE, 5432)
+
+
 def test_the_gateway_is_everybodys() -> None:
     """The plain Envoy on either cluster, and our own Broker's server."""
     gateway, broker = (Pod({"app.kubernetes.io/name": one}) for one in ("gateway", "broker"))
@@ -174,4 +188,5 @@ def test_the_gateway_is_everybodys() -> None:
     assert world(PLAIN).reaches(STRANGER, gateway, 8080)
     assert world(PLAIN).reaches(gateway, world(PLAIN).pod("orders-place"), 8080)
     assert world(PLAIN).reaches(broker, PRIVATE, 4222)
+    assert world(PLAIN).reaches(Pod({}, "monitoring"), broker, 8080)
     assert not world(PLAIN).reaches(STRANGER, broker, 8080)
