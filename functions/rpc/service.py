@@ -12,6 +12,7 @@ from grpclib.const import Handler
 
 from functions import correlation
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.metrics import Metrics
 
 
 class Servable(Protocol):
@@ -35,6 +36,7 @@ class Service:
     def __init__(self, area: str, name: str) -> None:
         self.area = area
         self.name = name
+        self.metrics = Metrics(name)
         self.state = SimpleNamespace(database=None, publisher=None, started=False, process_started=None)
         self.resources: dict[str, Resource] = {}
         self.methods: dict[str, Handler] = {}
