@@ -27,7 +27,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -37,6 +37,7 @@ check: setup ## format, lint, types, import contracts, generated files, gRPC con
 	$(BIN)/python -m tests.checks.manifests
 	$(BIN)/python -m tests.checks.events
 	$(BIN)/python -m tests.checks.asyncapi
+	$(BIN)/python -m tests.checks.migrations
 
 bench: setup ## measure Wake beside its peers, and print ratios
 	@$(BIN)/python -m tests.bench
