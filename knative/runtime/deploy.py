@@ -31,6 +31,7 @@ _BRINGS = (
     ("sources.knative.dev", "Knative Eventing"),
     ("messaging.knative.dev/v1alpha1", "eventing-natss"),
     ("messaging.knative.dev", "Knative Eventing"),
+    ("monitoring.coreos.com", "the Prometheus operator"),
     ("gateway.networking.k8s.io", "the Gateway API, or use an overlay with knative/components/gateway-envoy"),
 )
 

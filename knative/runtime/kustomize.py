@@ -271,7 +271,8 @@ def _patched(
     for body in bodies:
         target = patch.get("target") or {"kind": body.get("kind"), "name": (body.get("metadata") or {}).get("name")}
         hit = [one for one in documents if _is_target(one, target)]
-        if not hit:
+        # A component goes with several overlays, and need not find in each what it changes.
+        if not hit and not ("target" in patch and kustomization.kind == "Component"):
             raise ManifestErrors([kustomization.error(("patches", index), f"no object is what this is for: {target}")])
         for one in hit:
             if isinstance(body, list):
@@ -289,11 +290,15 @@ def _read_patch(file: Path) -> list[Any]:
 
 
 def _is_target(document: Document, target: Mapping[str, Any]) -> bool:
-    return all(
-        value in {None, {"kind": document.kind, "name": document.name, "namespace": document.namespace}.get(key, value)}
-        for key, value in target.items()
-        if key in {"kind", "name", "namespace"}
-    )
+    group, _, version = str(document.body.get("apiVersion", "")).rpartition("/")
+    own = {
+        "group": group,
+        "version": version,
+        "kind": document.kind,
+        "name": document.name,
+        "namespace": document.namespace,
+    }
+    return all(value in {None, own[key]} for key, value in target.items() if key in own)
 
 
 def _merge(into: dict[str, Any], patch: Mapping[str, Any]) -> None:
