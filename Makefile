@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda \
+.PHONY: help setup up test check bench explore storm check-overlays operations-check deploy-check kn-commands func-check aws-check lambda \
   image image-check sbom generated release-events protos lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## install everything into .venv/ and end
 
@@ -28,7 +28,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -38,6 +38,7 @@ check: setup ## format, lint, types, import contracts, generated files, gRPC con
 	$(BIN)/python -m tests.checks.manifests
 	$(BIN)/python -m tests.checks.events
 	$(BIN)/python -m tests.checks.asyncapi
+	$(BIN)/python -m tests.checks.migrations
 
 # What only these checks need: checkov, with a hundred packages that it pins, and Knative's own types, which npm has.
 TOOLS := .checks
@@ -63,6 +64,9 @@ explore: setup ## the order flow under every single crash, repetition and exchan
 
 storm: setup ## orders while everything is killed at random; then the books are checked
 	@$(BIN)/python -m tests.storm
+
+operations-check: setup ## alerts, dashboards and what they read, in a real Prometheus; a restored backup
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/operations/check_*.py
 
 OVERLAY ?= nats
 

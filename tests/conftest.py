@@ -15,6 +15,9 @@ from knative.runtime import child, nats, postgres, programs, rabbitmq
 from tests import caches
 
 ROOT = Path(__file__).parent.parent
+# Else grpcio starts its threads again in every child that this process forks, and Linux lets no process of several
+# threads enter a user namespace, where PostgreSQL runs as root: it depended on which test came first.
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "false"
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

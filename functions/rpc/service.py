@@ -12,6 +12,7 @@ from grpclib.const import Handler
 
 from functions import correlation
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.metrics import Metrics
 from functions.migrated import of_area
 
 
@@ -37,7 +38,10 @@ class Service:
         self.area = area
         self.name = name
         self.database = of_area(area)
-        self.state = SimpleNamespace(database=None, databases=(), publisher=None, started=False, process_started=None)
+        self.metrics = Metrics(name)
+        self.state = SimpleNamespace(
+            database=None, asked_if_migrated=(), publisher=None, started=False, process_started=None
+        )
         self.resources: dict[str, Resource] = {}
         self.methods: dict[str, Handler] = {}
         #: Is set when the process is told to stop: streams that could go on for long end then, to be resumed elsewhere.

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import yaml
+
 from functions.orders import order
 from functions.payments import payment
 from knative.runtime import addresses, render
@@ -107,6 +109,26 @@ def _database(service: Service) -> str | None:
     return None
 
 
+def prometheus_rule() -> str:
+    """The rules as the Prometheus operator takes them."""
+    body = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "wake", "namespace": "shop"},
+        "spec": yaml.safe_load((ROOT / "knative/components/observability/rules.yaml").read_text()),
+    }
+    return _SAY + yaml.safe_dump(body, sort_keys=False, width=120)
+
+
+def config_map(name: str, file: str, **labels: str) -> str:
+    """A ConfigMap that holds a file, for those who read a configuration where it lies."""
+    metadata = {"name": name, "namespace": "shop", **({"labels": labels} if labels else {})}
+    head = yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, sort_keys=False)
+    text = (ROOT / "knative/components" / file).read_text()
+    lines = "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))
+    return f"{_SAY}{head}data:\n  {Path(file).name}: |\n{lines}"
+
+
 # In this order: what is rendered holds the Triggers.
 GENERATED: Mapping[str, Callable[[], str]] = {
     **catalogue.files(),
@@ -119,6 +141,12 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "knative/overlays/lambda/template.yaml": lambda: (
         _SAY + render.text(collect(ROOT / "knative/overlays/lambda"), "sam")
     ),
+    "knative/components/observability/prometheus_rule.yaml": prometheus_rule,
+    "knative/components/observability/dashboard.yaml": lambda: config_map(
+        "wake-dashboard", "observability/dashboards/wake.json", grafana_dashboard="1"
+    ),
+    "knative/components/logs/config.yaml": lambda: config_map("filebeat", "logs/filebeat.yml"),
+    "knative/components/collector/config.yaml": lambda: config_map("collector", "collector/collector.yaml"),
 }
 
 

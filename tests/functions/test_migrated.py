@@ -20,7 +20,7 @@ from knative.runtime import child, postgres, programs
 from tests.conftest import ROOT, sql
 from tests.functions.conftest import bearer
 
-NEWEST = "20261125000101"
+NEWEST = "20261125000701"
 ORDER = "/orders/01990000-0000-7000-8000-000000000000"
 TICK = Event(id="1", type="dev.knative.sources.ping", source="/test")
 READY = "/health/readiness"
@@ -65,7 +65,8 @@ async def test_until_it_is_migrated_it_is_not_ready_and_answers_503(
     (reason,) = told(caplog, "not_migrated")
     assert reason == (
         "The database test_waiting lacks 20261124000001_outbox_and_inbox, 20261124000002_idempotency, "
-        "20261124000101_orders, 20261125000101_order_statuses, which the Job orders-migrate applies; "
+        "20261124000101_orders, 20261125000101_order_statuses, 20261125000701_orders_placed, "
+        "which the Job orders-migrate applies; "
         "until then all that needs it is answered 503."
     )
 

@@ -273,7 +273,7 @@ def test_connections_that_broke_while_it_was_frozen_are_not_used(
     [
         (
             {"FUNCTION": "orders-plcae"},
-            "ValueError: there is no function 'orders-plcae'; there are deadletters-discard",
+            "ValueError: there is no function 'orders-plcae'; there are ",
         ),
         ({"FUNCTION": "users-rpc"}, "ValueError: users-rpc answers gRPC, which is not carried here"),
         ({"FUNCTION": "orders-get", "TOKEN_SIGNING_KEY": "change-me"}, "KnownSecret: TOKEN_SIGNING_KEY"),
