@@ -84,11 +84,16 @@ async def onlooker(database: Database) -> AsyncIterator[asyncpg.Connection[async
 
 
 async def until(onlooker: asyncpg.Connection[asyncpg.Record], count: int) -> None:
-    """Wait until the server works on so many statements of the function, or holds transactions open for it."""
+    """Wait until the server works on so many statements of the function, or holds transactions open for it.
+
+    A statement counts once it sleeps or waits for a lock: PostgreSQL forgets a cancelling that comes while one is parsed.
+    """
     statement = (
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE application_name = 'wake' AND state <> 'idle' AND datname = current_database()"
     )
+    if count:
+        statement += " AND wait_event_type IN ('Timeout', 'Lock')"
     async with asyncio.timeout(10):
         while await onlooker.fetchval(statement) != count:
             await asyncio.sleep(0.005)
