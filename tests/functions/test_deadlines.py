@@ -86,7 +86,7 @@ async def onlooker(database: Database) -> AsyncIterator[asyncpg.Connection[async
 async def until(onlooker: asyncpg.Connection[asyncpg.Record], count: int) -> None:
     """Wait until the server works on so many statements of the function, or holds transactions open for it.
 
-    A statement counts once it sleeps or waits for a lock: PostgreSQL forgets a cancelling that comes while one is parsed.
+    One counts once it sleeps or waits for a lock: PostgreSQL forgets a cancelling that comes while it is parsed.
     """
     statement = (
         "SELECT count(*) FROM pg_stat_activity"
