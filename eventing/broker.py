@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import uvicorn
 
-from eventing import passwords
+from eventing import measures, passwords
 from eventing import trigger as triggers
 from eventing.channels.channel import Channel, Channels, ChannelUnavailable
 from eventing.channels.connect import UnknownChannel, check, connect
@@ -46,6 +46,7 @@ class Broker:
 
     def __init__(self, channels: Channels, journal: Journal) -> None:
         self.ingress = Ingress(journal)
+        self.ingress.measure = self.measured
         self._channels = channels
         self._journal = journal
         self._poster = Poster()
@@ -79,6 +80,15 @@ class Broker:
         dispatcher = Dispatcher(trigger, channel, self._poster, self._journal)
         await dispatcher.open()
         self._dispatchers[trigger.key] = dispatcher
+
+    async def measured(self) -> str:
+        """What Prometheus is shown."""
+        dispatchers = list(self._dispatchers.values())
+        triggers = [(one.trigger.broker, one.trigger.name) for one in dispatchers]
+        backlogs = await measures.waiting(dispatchers)
+        brokers = self.ingress.channels
+        lines = measures.lines(self._journal.happened, self.ingress.unstored, brokers, triggers, backlogs)
+        return "\n".join(lines) + "\n"
 
     async def close(self) -> None:
         """Finish the deliveries under way, close every connection."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from eventing import strictjson
 from eventing.attempts import ATTEMPTS, Attempt, Histories, encode
-from eventing.channels.channel import Again, Channel, ChannelUnavailable, Delivery, Done, Subscription
+from eventing.channels.channel import Again, Backlog, Channel, ChannelUnavailable, Delivery, Done, Subscription
 from eventing.delivery import (
     DeadLetter,
     Delivered,
@@ -61,6 +61,10 @@ class Dispatcher:
         """Take no more, and give up the place in the channel with what waits there; raises ChannelUnavailable."""
         await self.close()
         await self._channel.forget(self.trigger.key)
+
+    async def backlog(self) -> Backlog:
+        """What waits for the subscriber; raises ChannelUnavailable."""
+        return await self._channel.backlog(self.trigger.key)
 
     async def dispatch(self, delivery: Delivery) -> Done | Again:
         """One attempt, and what follows from it. An event that is given up is only noted."""

@@ -7,13 +7,15 @@ and 503 with Retry-After while the channel does not store.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from eventing.channels.channel import Channel, ChannelUnavailable
+from eventing.channels.channel import Channel, ChannelFull, ChannelUnavailable
 from eventing.dispatcher import TTL, TTL_MAX
 from eventing.event import Event, rfc3339
+from eventing.exposition import CONTENT_TYPE
 from eventing.gate import NotAnEvent, receive
 from eventing.journal import Journal
 
@@ -28,6 +30,9 @@ class Ingress:
 
     def __init__(self, journal: Journal) -> None:
         self.channels: dict[str, Channel] = {}
+        #: Events that were not stored since the process began: by Broker, and by why (full, or away).
+        self.unstored: Counter[tuple[str, str]] = Counter()
+        self.measure: Callable[[], Awaitable[str]] | None = None
         self._journal = journal
 
     async def __call__(self, scope: MutableMapping[str, Any], receive_message: Receive, send: Send) -> None:
@@ -37,6 +42,8 @@ class Ingress:
         path, method = scope["path"], scope["method"]
         if path in {"/health/liveness", "/health/readiness"}:
             await _answer(send, 200)
+        elif path == "/metrics" and self.measure is not None:
+            await self._show_metrics(scope["headers"], send)
         elif path == "/":
             await _answer(send, 404, "a Broker's ingress is at /NAMESPACE/BROKER")
         elif path.count("/") != 2 + ("/channels/" in path):
@@ -53,6 +60,16 @@ class Ingress:
             await _answer(send, 405, "events are posted", headers={"allow": "POST, OPTIONS"})
         else:
             await self._take(broker, scope["headers"], receive_message, send)
+
+    async def _show_metrics(self, headers: Iterable[tuple[bytes, bytes]], send: Send) -> None:
+        """To whoever asks the process itself; what came through a gateway is from outside."""
+        if self.measure is None or any(name == b"x-forwarded-for" for name, _ in headers):
+            await _answer(send, 404)
+            return
+        content = (await self.measure()).encode()
+        lines = [(b"content-type", CONTENT_TYPE.encode()), (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": 200, "headers": lines})
+        await send({"type": "http.response.body", "body": content})
 
     async def _take(
         self, broker: str, headers: Iterable[tuple[bytes, bytes]], receive_message: Receive, send: Send
@@ -74,6 +91,7 @@ class Ingress:
         try:
             await self.channels[broker].publish(event)
         except ChannelUnavailable as error:
+            self.unstored[broker, "full" if isinstance(error, ChannelFull) else "away"] += 1
             after = {"retry-after": f"{error.retry_after_seconds:.0f}"}
             await _answer(send, 503, f"the event was not stored: {error}", headers=after)
             return

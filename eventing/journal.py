@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import logging
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -28,9 +29,12 @@ class Journal:
         self._stream: TextIO | None = None
         self._lines: list[str] = []
         self._failed = False
+        #: How often something happened since the process began: by kind, Broker, and Trigger ("" for none).
+        self.happened: Counter[tuple[str, str, str]] = Counter()
 
     def write(self, kind: str, broker: str, event: Event, **fields: Any) -> None:
         """Note that something happened to an event, with what a reader wants to know of it; for the loop's thread."""
+        self.happened[kind, broker, fields.get("trigger", "")] += 1
         if self._file is None:
             return
         line = {

@@ -21,6 +21,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from eventing import inbox, outbox, strictjson
 from eventing.event import Event, to_json
+from eventing.exposition import CONTENT_TYPE
 from eventing.gate import NotAnEvent, from_json, receive
 from eventing.inbox import EventReused
 from functions import arrival, correlation, deadlines, dryrun, problems
@@ -32,7 +33,7 @@ from functions.errors import BadRequest, NotFound, Rejected
 from functions.events import REFUSED
 from functions.hangup import CallerGone, until_hangup
 from functions.lifespan import Resource, is_migrated, lifespan, name_of, publish
-from functions.metrics import CONTENT_TYPE, Metrics
+from functions.metrics import Metrics
 from functions.migrated import of_area
 from functions.payload import Payload
 
@@ -101,7 +102,7 @@ class Operation(FastAPI):
         """To whoever asks the process itself, as Prometheus does; what came through a gateway is from outside."""
         if "x-forwarded-for" in request.headers:
             raise NotFound
-        return Response(self.metrics.text(), headers={"content-type": CONTENT_TYPE})
+        return Response(await self.metrics.text(), headers={"content-type": CONTENT_TYPE})
 
     def opens(self, name: str, resource: Resource) -> None:
         """Enter this when the app starts, as `app.state.NAME`, and leave it when it stops."""

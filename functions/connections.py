@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import asyncpg
@@ -20,6 +22,16 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 # Longer than the pause between the calls of one order, shorter than what a firewall forgets.
 _KEEP_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """How many connections are open, of those idle, and may be; and the time that callers waited for one, together."""
+
+    open: int
+    idle: int
+    most: int
+    waited_seconds: float
 
 
 class Connections:
@@ -35,6 +47,11 @@ class Connections:
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
         self._retiring: asyncio.TimerHandle | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._waited_seconds = 0.0
+
+    def statistics(self) -> Statistics:
+        """As it is now."""
+        return Statistics(self._lent, len(self._idle), self._most, self._waited_seconds)
 
     async def close(self) -> None:
         """Close every connection, once those that use them are done."""
@@ -106,6 +123,13 @@ class Connections:
             if _is_open(connection):
                 return connection
             self._leave(self._given_up(connection))
+        began = time.monotonic()
+        try:
+            return await self._wait_for_one()
+        finally:
+            self._waited_seconds += time.monotonic() - began
+
+    async def _wait_for_one(self) -> Connection:
         if self._lent >= self._most:
             handed = await self._turn()
             if handed is not None:

@@ -17,6 +17,7 @@ import asyncpg
 from fastapi import Depends, Request
 
 from eventing.event import Event
+from eventing.exposition import family
 from eventing.transaction import Transaction
 from functions import correlation, deadlines
 from functions.connections import Connections
@@ -134,6 +135,28 @@ class Database:
         with translated():
             async with deadlines.bounded():
                 return await self.connections.fetch(statement, *arguments)
+
+    async def measured(self, function: str) -> list[str]:
+        """What Prometheus is shown of this pool."""
+        me, now = {"function": function}, self.connections.statistics()
+        return [
+            *family(
+                "wake_database_connections",
+                "gauge",
+                "Connections of the process: open, of those idle, and how many it may have.",
+                [
+                    ({**me, "what": "open"}, now.open),
+                    ({**me, "what": "idle"}, now.idle),
+                    ({**me, "what": "max"}, now.most),
+                ],
+            ),
+            *family(
+                "wake_database_wait_seconds_total",
+                "counter",
+                "Time that calls waited for a connection; its rate is how many wait at once.",
+                [(me, round(now.waited_seconds, 6))],
+            ),
+        ]
 
     async def fetchrow(self, statement: str, *arguments: object) -> asyncpg.Record | None:
         """The first row of one statement, outside any transaction; raises Unavailable."""

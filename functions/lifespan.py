@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from eventing import outbox
@@ -16,6 +18,7 @@ from functions.cache import Cache
 from functions.correlation import Call
 from functions.database import Database, DatabaseSettings
 from functions.deadlines import DeadlineSettings
+from functions.metrics import Metrics
 from functions.pressure import Pressure, PressureSettings
 
 _log = logging.getLogger("functions")
@@ -32,6 +35,10 @@ class App(Protocol):
     @property
     def state(self) -> Any:
         """Anything can be set on it."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it counts."""
 
     @property
     def resources(self) -> Mapping[str, Resource]:
@@ -94,10 +101,13 @@ async def started(app: App, means: Means) -> AsyncIterator[None]:
     app.state.pressure = Pressure(PressureSettings.from_environment(os.environ))
     app.state.cache, app.state.database, app.state.publisher = means.cache, means.database, means.publisher
     async with contextlib.AsyncExitStack() as stack:
+        if means.database is not None:
+            stack.enter_context(app.metrics.measuring(partial(means.database.measured, app.metrics.function)))
         for name, resource in app.resources.items():
             setattr(app.state, name, await stack.enter_async_context(resource()))
         app.state.databases = tuple(_databases(app))
         app.state.started = True
+        app.metrics.ready(time.time())
         try:
             yield
         finally:
@@ -124,11 +134,16 @@ async def publish(app: App, call: Call) -> None:
     recorded, call.recorded = call.recorded, []
     publisher: Publisher | None = app.state.publisher
     if publisher is None:
+        app.metrics.left += len(recorded)
         _log.warning("no_sink", extra={"reason": "K_SINK is not set: the outbox keeps the events"})
         return
+    taken = 0
     try:
         taken = await outbox.publish(app.state.database.connections, publisher, recorded)
         app.state.pressure.note(published=taken == len(recorded))
     except Exception:  # noqa: BLE001 - logged whole, see below.
         # The answer is out and the rows are safe; whatever this was, it costs time only.
         _log.exception("publish_failed")
+    finally:
+        app.metrics.published += taken
+        app.metrics.left += len(recorded) - taken

@@ -88,6 +88,17 @@ class Again:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Backlog:
+    """What one subscription has not settled: how many events, and since when (seconds) the oldest of them is stored.
+
+    *oldest_seconds* is None where the channel does not know.
+    """
+
+    waiting: int
+    oldest_seconds: float | None
+
+
 Take = Callable[[Delivery], Awaitable[Done | Again]]
 
 
@@ -123,6 +134,13 @@ class Channel(Protocol):
 
         Raises:
             ChannelUnavailable: the channel does not answer.
+        """
+
+    async def backlog(self, name: str) -> Backlog:
+        """What waits for the subscription of this name, as far as the channel can tell.
+
+        Raises:
+            ChannelUnavailable: the channel does not answer, or knows no such subscription.
         """
 
 

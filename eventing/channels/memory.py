@@ -7,7 +7,7 @@ import heapq
 from dataclasses import dataclass, field
 from itertools import count
 
-from eventing.channels.channel import Again, Delivery, Features, Take
+from eventing.channels.channel import Again, Backlog, Delivery, Features, Take
 from eventing.channels.lanes import Lanes, NotTaken
 from eventing.channels.recent import KEPT_SECONDS, Recent
 from eventing.channels.settings import Settings
@@ -111,6 +111,10 @@ class MemoryChannel:
     async def forget(self, name: str) -> None:
         """Drop the place."""
         self._places.pop(name, None)
+
+    async def backlog(self, name: str) -> Backlog:
+        """What waits in the place, and nothing of what is under way."""
+        return Backlog(len(self._places[name].waiting), None)
 
 
 class MemoryChannels:

@@ -12,6 +12,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import nats
@@ -29,7 +30,7 @@ from nats.js.api import (
     StreamConfig,
 )
 
-from eventing.channels.channel import ChannelFull, ChannelUnavailable, Features, Take
+from eventing.channels.channel import Backlog, ChannelFull, ChannelUnavailable, Features, Take
 from eventing.channels.lanes import Lanes
 from eventing.channels.nats_pull import ACK_PENDING_MAX, PullSubscription
 from eventing.channels.nats_wire import HEADER, WireClient
@@ -215,6 +216,27 @@ class NatsChannel:
         """
         with _unavailable(), contextlib.suppress(nats.js.errors.NotFoundError):
             await self._jetstream.delete_consumer(self._stream, f"KN_TRIGGER_{_upper(name)}")
+
+    async def backlog(self, name: str) -> Backlog:
+        """What the consumer has not acknowledged: not delivered yet, in hand, or waiting for its next attempt.
+
+        Raises:
+            ChannelUnavailable: JetStream does not answer, or knows no such consumer.
+        """
+        with _unavailable():
+            info = await self._jetstream.consumer_info(self._stream, f"KN_TRIGGER_{_upper(name)}")
+            waiting = (info.num_pending or 0) + (info.num_ack_pending or 0)
+            if not waiting or info.ack_floor is None:
+                return Backlog(0, 0.0)
+            try:
+                oldest = await self._jetstream.get_msg(
+                    self._stream, info.ack_floor.stream_seq + 1, info.config.filter_subject, next=True
+                )
+            except nats.js.errors.NotFoundError:
+                # It was too old, and has gone since the consumer was asked.
+                return Backlog(waiting, 0.0)
+        stored = oldest.time or datetime.now(UTC)
+        return Backlog(waiting, max(0.0, (datetime.now(UTC) - stored).total_seconds()))
 
 
 @contextlib.contextmanager

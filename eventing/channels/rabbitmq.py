@@ -18,7 +18,7 @@ from aio_pika.abc import AbstractChannel, ExchangeType
 from aio_pika.exceptions import ChannelNotFoundEntity, ChannelPreconditionFailed
 
 from eventing.channels import amqp, topology
-from eventing.channels.channel import Again, ChannelUnavailable, Delivery, Done, Features, Take
+from eventing.channels.channel import Again, Backlog, ChannelUnavailable, Delivery, Done, Features, Take
 from eventing.channels.consumer import Consumer, closed
 from eventing.channels.lanes import Lanes, NotTaken
 from eventing.channels.link import Link, Outlet, unavailable
@@ -155,6 +155,14 @@ class RabbitChannel:
         self._bound.pop(queue, None)
         await self._server.delete(queue)
 
+    async def backlog(self, name: str) -> Backlog:
+        """What is ready in the queue: AMQP tells neither what is in hand nor how old anything is.
+
+        Raises:
+            ChannelUnavailable: the server does not answer.
+        """
+        return Backlog(await self._server.ready(topology.queue(name)), None)
+
 
 class _Server:
     """What stands on the server: made where it is missing, as often as somebody asks."""
@@ -197,6 +205,12 @@ class _Server:
                 # A quorum queue knows no "delete if empty".
                 if not parked.declaration_result.message_count:
                     await channel.queue_delete(parked.name)
+
+    async def ready(self, queue: str) -> int:
+        """Messages that nobody has in hand."""
+        async with self._declaring() as channel:
+            declared = await channel.declare_queue(queue, passive=True)
+            return declared.declaration_result.message_count or 0
 
     async def _is_new(self, name: str) -> bool:
         async with self._declaring() as channel:

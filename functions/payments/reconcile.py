@@ -1,4 +1,4 @@
-"""Compares ledger, orders and card processor, and logs every difference; woken by PingSource."""
+"""Compares ledger, orders and card processor, logs every difference and counts them; woken by PingSource."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator
 
 from eventing.event import Event
+from eventing.exposition import family
 from functions.app import operation
 from functions.database import Database, DatabaseSettings
 from functions.errors import Unavailable
@@ -37,8 +38,19 @@ app.opens("orders", orders)
 @app.on_any_event
 async def reconcile(_: Event, database: Database) -> None:
     """One line of log for each difference; nothing is changed."""
+    count = 0
     try:
         async for difference in books.differences(database, app.state.orders, app.state.processor):
             _log.error("books_differ", extra={"reason": difference})
+            count += 1
     except port.ProcessorSilent as silence:
         raise Unavailable(f"The card processor: {silence}") from silence
+    app.state.differences = count
+
+
+@app.metrics.measures
+async def measure() -> list[str]:
+    """How many there were when this process last compared; nothing where it has not."""
+    count: int | None = getattr(app.state, "differences", None)
+    samples = [] if count is None else [({"function": app.name}, count)]
+    return list(family("wake_books_differences", "gauge", "Differences found when last compared.", samples))

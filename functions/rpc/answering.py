@@ -8,7 +8,7 @@ import re
 import time
 from typing import Any
 
-from grpclib.const import Status
+from grpclib.const import Cardinality, Status
 from grpclib.exceptions import GRPCError
 
 from eventing.event import new_id
@@ -129,14 +129,19 @@ def _told(stream: ServerStream, failure: Exception) -> GRPCError:
 
 
 def note(app: Service, stream: ServerStream, error: GRPCError | None) -> None:
-    """One line of log; of what is open to all none."""
-    if not stream.logged or not _log.isEnabledFor(logging.INFO):
+    """Count it, and write one line of log; of what is open to all nothing."""
+    if not stream.logged:
+        return
+    cold, app.state.process_started = app.state.process_started, None
+    seconds, status = time.monotonic() - stream.began, "OK" if error is None else error.status.name
+    one = stream.handler.cardinality is Cardinality.UNARY_UNARY
+    app.metrics.note("GRPC", status, seconds if one else None, cold=cold is not None, cache=None)
+    if not _log.isEnabledFor(logging.INFO):
         return
     call = stream.call
-    cold, app.state.process_started = app.state.process_started, None
     fields = {
-        "grpc_status": "OK" if error is None else error.status.name,
-        "duration_ms": round((time.monotonic() - stream.began) * 1000, 1),
+        "grpc_status": status,
+        "duration_ms": round(seconds * 1000, 1),
         "start": "warm" if cold is None else "cold",
         "correlation_id": call.cause.correlation_id,
         **call.log,

@@ -85,8 +85,12 @@ class Connection(Link, Generic[Kind]):
     # asyncio's side.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Say hello: settings, and a window for the connection that is larger than HTTP/2's default."""
+        """Say hello."""
         super().connection_made(transport)
+        self.say_hello()
+
+    def say_hello(self) -> None:
+        """Settings, and a window for the connection that is larger than HTTP/2's default."""
         hello = frames.PREFACE if self._client_side else b""
         window = frames.window_update(0, self.limits.connection_window - self.send_window)
         self.write(hello + settings.announced(self._announced()) + window)

@@ -17,7 +17,7 @@ from grpclib.exceptions import GRPCError
 from functions.errors import Refusal
 from functions.identity import TokenSettings
 from functions.lifespan import is_migrated
-from functions.rpc import answering, frames, health, reflection, statuses
+from functions.rpc import answering, frames, health, reflection, scrape, statuses
 from functions.rpc.headers import Headers, literal
 from functions.rpc.health import Health
 from functions.rpc.limits import Limits
@@ -77,6 +77,15 @@ class Server:
             return None
         stream.limit(limits.unary_seconds)
         return stream
+
+    def scraped(self, connection: ServerConnection, request: bytes) -> None:
+        """Prometheus asks what is counted."""
+        task = connection.loop.create_task(self._show_metrics(connection, request))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _show_metrics(self, connection: ServerConnection, request: bytes) -> None:
+        connection.answer_and_close(await scrape.answer(request, self._app.metrics))
 
     def _refusal(
         self, stream: ServerStream, fields: Headers, found: dict[bytes, bytes], *, public: bool

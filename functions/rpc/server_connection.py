@@ -9,7 +9,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from h2.errors import ErrorCodes
 
-from functions.rpc import frames
+from functions.rpc import frames, scrape
 from functions.rpc.connection import Connection
 from functions.rpc.frames import Malformed
 from functions.rpc.headers import REQUEST, STATUS_200, TRAILERS, Headers, block, sound
@@ -31,6 +31,7 @@ class ServerConnection(Connection["ServerStream"]):
     def __init__(self, server: Server) -> None:
         super().__init__(server.limits, client_side=False)
         self.running: set[ServerStream] = set()
+        self._spoken = False
         self._server = server
         self._last_taken = frames.LAST_STREAM
         self._leaving = False
@@ -40,6 +41,29 @@ class ServerConnection(Connection["ServerStream"]):
         age = server.limits.connection_seconds * random.uniform(0.9, 1.1)  # noqa: S311 - no secret.
         self._timers = [self.loop.call_later(age, self.go_away)]
         server.connections.add(self)
+
+    def say_hello(self) -> None:
+        """Only once the peer has spoken: to Prometheus, which speaks HTTP/1.1, this would be no answer."""
+        if self._spoken:
+            super().say_hello()
+
+    def data_received(self, data: bytes) -> None:
+        """Handle it; a scrape is told from HTTP/2 by its first bytes."""
+        if not self._spoken:
+            self._spoken = True
+            if scrape.is_scrape(data):
+                self._server.scraped(self, data)
+                return
+            self.say_hello()
+        super().data_received(data)
+
+    def answer_and_close(self, answer: bytes) -> None:
+        """Answer what is not HTTP/2."""
+        if not self.closed:
+            self.closed = True
+            self.write(answer)
+            self.hang_up()
+            self.ended("it was a scrape")
 
     def headers_received(self, stream_id: int, fields: Headers, *, ended: bool) -> None:
         """A new call, or trailers, which mean nothing in gRPC but that the caller has sent everything."""

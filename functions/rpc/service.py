@@ -12,6 +12,7 @@ from grpclib.const import Handler
 
 from functions import correlation
 from functions.lifespan import Resource, lifespan, name_of, publish
+from functions.metrics import Metrics
 from functions.migrated import of_area
 
 
@@ -36,6 +37,7 @@ class Service:
     def __init__(self, area: str, name: str) -> None:
         self.area = area
         self.name = name
+        self.metrics = Metrics(name)
         self.database = of_area(area)
         self.state = SimpleNamespace(database=None, databases=(), publisher=None, started=False, process_started=None)
         self.resources: dict[str, Resource] = {}

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import yaml
+
 from functions.orders import order
 from functions.payments import payment
 from knative.runtime import addresses, render
@@ -107,6 +109,17 @@ def _database(service: Service) -> str | None:
     return None
 
 
+def prometheus_rule() -> str:
+    """The rules as the Prometheus operator takes them."""
+    body = {
+        "apiVersion": "monitoring.coreos.com/v1",
+        "kind": "PrometheusRule",
+        "metadata": {"name": "wake", "namespace": "shop"},
+        "spec": yaml.safe_load((ROOT / "knative/components/observability/rules.yaml").read_text()),
+    }
+    return _SAY + yaml.safe_dump(body, sort_keys=False, width=120)
+
+
 # In this order: what is rendered holds the Triggers.
 GENERATED: Mapping[str, Callable[[], str]] = {
     **catalogue.files(),
@@ -119,6 +132,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "knative/overlays/lambda/template.yaml": lambda: (
         _SAY + render.text(collect(ROOT / "knative/overlays/lambda"), "sam")
     ),
+    "knative/components/observability/prometheus_rule.yaml": prometheus_rule,
 }
 
 

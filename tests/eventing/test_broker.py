@@ -574,3 +574,28 @@ async def test_a_full_channel_is_a_503_and_what_was_taken_is_delivered(
 
     assert (status, answer.headers.get("retry-after")) == (503, "5")
     assert {str(number) for number in range(taken)} <= {headers["ce-id"] for headers, _ in one.requests}
+
+
+@both
+async def test_prometheus_is_told_what_became_of_events_and_what_waits(
+    run: Callable[..., Any], subscriber: Callable[[], Any], namespace: str
+) -> None:
+    """Accepted, delivered, failed, and what is in hand or waits; not through a gateway."""
+    good, stuck = await subscriber(), await subscriber()
+    stuck.answers = [(500, {}, b"")] * 3
+    broker = await run(*documents(namespace, ("good", good.url, {}), ("stuck", stuck.url, {})))
+    await broker.client.post(broker.url, headers=EVENT)
+    await broker.until_journal("dropped")
+    await broker.until_journal("delivered")
+    url = f"{broker.url.removesuffix(f'/{namespace}/default')}/metrics"
+    told = (await broker.client.get(url)).text
+    outside = await broker.client.get(url, headers={"x-forwarded-for": "192.0.2.1"})
+    me = f'broker="{namespace}/default"'
+
+    assert f"wake_broker_accepted_total{{{me}}} 1\n" in told
+    assert f'wake_trigger_events_total{{{me},trigger="good",what="delivered"}} 1\n' in told
+    assert f'wake_trigger_events_total{{{me},trigger="stuck",what="failed"}} 3\n' in told
+    assert f'wake_trigger_events_total{{{me},trigger="stuck",what="dropped"}} 1\n' in told
+    assert f'wake_channel_up{{{me},trigger="good"}} 1\n' in told
+    assert f'wake_trigger_waiting_events{{{me},trigger="good"}} 0\n' in told
+    assert outside.status_code == 404

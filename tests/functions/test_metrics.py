@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from typing import Any
 
 from hypothesis import given
@@ -14,7 +16,7 @@ from tests.functions.conftest import bearer
 
 ADA = {"username": "ada", "email": "ada@example.com", "password": "correct horse"}
 ME = bearer("ada")
-_SAMPLE = re.compile(r'^(?P<series>[a-z_]+(\{([a-z]+="[^"\\\n]*",?)*\})?) (?P<value>[0-9.]+)$')
+_SAMPLE = re.compile(r'^(?P<series>[a-z_]+(\{([a-z]+="[^"\\\n]*",?)*\})?) (?P<value>[0-9.]+(e[+-][0-9]+)?)$')
 
 
 def samples(text: str) -> dict[str, float]:
@@ -64,13 +66,28 @@ async def test_a_method_that_a_caller_invents_makes_no_series(serve: Any) -> Non
     assert "BREW" not in (await served.client.get("/metrics")).text
 
 
+async def test_events_are_counted_as_published_or_left(serve: Any) -> None:
+    """An order that was placed while there is no sink leaves its event in the outbox."""
+    served = await serve("users.register")
+    left = 'wake_events_total{function="users-register",what="left"}'
+    before = samples((await served.client.get("/metrics")).text)[left]
+    await served.client.post("/users/", json=ADA)
+    found = samples((await served.client.get("/metrics")).text)
+
+    assert found[left] - before == 1
+    assert found['wake_database_connections{function="users-register",what="open"}'] == 1
+    assert found['wake_database_wait_seconds_total{function="users-register"}'] > 0
+    assert 0 < found['process_start_time_seconds{function="users-register"}'] <= time.time()
+    assert found['wake_startup_seconds{function="users-register"}'] >= 0
+
+
 @given(st.lists(st.floats(0, 20)))
 def test_the_histogram_counts_each_duration_once(seconds: list[float]) -> None:
     """Cumulative, with bounds that belong to what is below them."""
     metrics = Metrics("f")
     for one in seconds:
         metrics.note("GET", 200, one, cold=False, cache=None)
-    found = samples(metrics.text())
+    found = samples(asyncio.run(metrics.text()))
 
     for bound in BOUNDS:
         assert found[f'wake_request_duration_seconds_bucket{{function="f",le="{bound}"}}'] == sum(

@@ -305,6 +305,23 @@ async def test_several_copies_share_the_work(subject: Subject) -> None:
     assert min(len(one.deliveries) for one in takers) > 20
 
 
+async def test_what_waits_can_be_asked_for(subject: Subject) -> None:
+    """Nothing, then what nobody takes; NATS also tells how old the oldest is."""
+    channel = await subject.channel()
+    subscription = await channel.subscribe(subject.name, None, Taker())
+    empty = await channel.backlog(subject.name)
+    await subscription.close()
+    for number in range(3):
+        await channel.publish(event(f"{number}"))
+    async with asyncio.timeout(20):
+        while (found := await channel.backlog(subject.name)).waiting < 3:
+            await asyncio.sleep(0.01)
+
+    assert (empty.waiting, found.waiting) == (0, 3)
+    assert (found.oldest_seconds is not None) is (subject.kind == "nats")
+    assert 0 <= (found.oldest_seconds or 0) < 20
+
+
 async def test_a_poison_event_holds_up_no_other(subject: Subject) -> None:
     """More of them than may be under way at once, each waiting long for its next attempt."""
     channel = await subject.channel(Settings(concurrency=8, settle_seconds=0))

@@ -90,4 +90,7 @@ async def test_the_function_logs_what_differs(
     with caplog.at_level(logging.ERROR):
         assert (await served.post_event(PING)).status_code == 204
 
+    metrics = (await served.client.get("/metrics")).text
+
     assert [record.message for record in caplog.records] == ["books_differ"]
+    assert 'wake_books_differences{function="payments-reconcile"} 1\n' in metrics

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 from grpclib.client import Channel as GrpclibChannel
@@ -220,3 +221,20 @@ async def test_reflection_tells_what_there_is(serve_echo: ServeEcho) -> None:
 
     names = [one.name for one in answer.list_services_response.service]
     assert names == ["grpc.health.v1.Health", "test.Echo"]
+
+
+async def test_prometheus_reads_the_counters_over_http_1(process: Process) -> None:
+    """On the one port that there is; calls over HTTP/2 go on, and who comes through a gateway is told nothing."""
+    url = f"http://127.0.0.1:{process.port}/metrics"
+    async with Channel(f"http://127.0.0.1:{process.port}") as channel, httpx.AsyncClient() as client:
+        await unary(channel, "Once")(StringValue(value="x"), metadata=bearer("ada"))
+        with pytest.raises(GRPCError):
+            await unary(channel, "Once")(StringValue(value="x"))
+        told = await client.get(url)
+        outside = await client.get(url, headers={"x-forwarded-for": "192.0.2.1"})
+        await unary(channel, "Once")(StringValue(value="x"), metadata=bearer("ada"))
+
+    assert told.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'method="GRPC",status="OK"} 1\n' in told.text
+    assert 'method="GRPC",status="UNAUTHENTICATED"} 1\n' in told.text
+    assert outside.status_code == 404

@@ -1,0 +1,1 @@
+"""What waits in every area's database, for those who watch over it."""
