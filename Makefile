@@ -6,11 +6,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda \
+.PHONY: help setup up test check bench explore storm operations-check check-overlays deploy-check kn-commands func-check aws-check lambda \
   image image-check sbom generated release-events protos lock clean
 
 help: ## list these targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## install everything into .venv/ and end
 
@@ -63,6 +63,9 @@ explore: setup ## the order flow under every single crash, repetition and exchan
 
 storm: setup ## orders while everything is killed at random; then the books are checked
 	@$(BIN)/python -m tests.storm
+
+operations-check: setup ## alerts, dashboards and what they read, in a real Prometheus; a restored backup
+	@$(BIN)/python -m pytest tests/operations/check_*.py
 
 OVERLAY ?= nats
 

@@ -1,0 +1,76 @@
+"""Rules, dashboards and runbooks name what there is. (`make operations-check` runs them in a real Prometheus.)"""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from tests.operations import observed
+from tests.operations.promql import grouped, metrics
+
+
+def test_every_metric_that_is_used_is_documented() -> None:
+    """As ours or as somebody else's."""
+    ours, others = observed.documented()
+    used = {name for one in observed.expressions() for name, _ in metrics(one)}
+
+    assert used <= ours | others
+    assert others <= used
+    assert not ours & others
+    assert observed.recorded() <= ours
+
+
+@pytest.mark.parametrize(
+    ("expression", "found"),
+    [
+        ('max by (a) (x{b="1"}) > 3', {("x", frozenset({"b"}))}),
+        ("rate(y_total[5m] offset 5m) / sum by (c, d) (z) * 0", {("y_total", frozenset()), ("z", frozenset())}),
+        ('absent(w:x{e=~"f|g",h!="i"})', {("w:x", frozenset({"e", "h"}))}),
+    ],
+)
+def test_what_an_expression_reads_is_found(expression: str, found: set[tuple[str, frozenset[str]]]) -> None:
+    """Metrics with their labels, and nothing else."""
+    assert set(metrics(expression)) == found
+
+
+def test_groupings_are_found() -> None:
+    """So that a label that is nowhere exposed is noticed."""
+    assert grouped("sum by (function, le) (x) / on (pod) y") == {"function", "le", "pod"}
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    """Under the address that the alert carries; the runbook names the alert that leads to it."""
+    for name, alert in observed.alerts().items():
+        runbook = observed.ROOT / alert["annotations"]["runbook_url"]
+        assert runbook.parent == observed.RUNBOOKS
+        assert f"`{name}`" in runbook.read_text(), name
+        assert alert["labels"]["severity"] in {"critical", "warning"}
+        assert alert["annotations"]["summary"].endswith(".")
+    for runbook in observed.RUNBOOKS.glob("*.md"):
+        named = set(re.findall(r"`(Wake[A-Za-z]+)`", runbook.read_text()))
+        assert named, runbook.name
+        assert named <= observed.alerts().keys(), runbook.name
+
+
+def test_every_alert_is_seen_to_fire() -> None:
+    """In tests/operations/rules_test.yaml, which promtool runs."""
+    tested = yaml.safe_load((observed.ROOT / "tests/operations/rules_test.yaml").read_text())["tests"]
+
+    assert {one["name"] for one in tested} == observed.alerts().keys()
+
+
+@pytest.mark.parametrize("runbook", sorted(observed.RUNBOOKS.glob("*.md")), ids=lambda one: one.stem)
+def test_a_runbook_has_every_part(runbook: object) -> None:
+    """In the order in which somebody who was woken reads it."""
+    headings = re.findall(r"^## (.+)$", observed.RUNBOOKS.joinpath(str(runbook)).read_text(), re.MULTILINE)
+
+    assert headings == [
+        "What you notice",
+        "What customers see",
+        "First look",
+        "What to do",
+        "When it is over",
+        "The money",
+    ]
