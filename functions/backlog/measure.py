@@ -17,7 +17,7 @@ from typing import TypeAlias
 from eventing.exposition import family
 from eventing.queries import Queries
 from functions.app import operation
-from functions.database import DatabaseSettings, Pool, create_pool, translated
+from functions.database import Database, DatabaseSettings
 from functions.errors import Unavailable
 
 # What is asked of each database.
@@ -46,36 +46,36 @@ Found: TypeAlias = "Mapping[str, Waiting | None]"
 
 
 @contextlib.asynccontextmanager
-async def opened() -> AsyncIterator[dict[str, Pool]]:
+async def opened() -> AsyncIterator[dict[str, Database]]:
     """One connection at most to each database that the environment names (ORDERS_DATABASE_URL and so on)."""
     async with contextlib.AsyncExitStack() as stack:
-        pools: dict[str, Pool] = {}
+        databases: dict[str, Database] = {}
         for area in _ASKED:
             if url := os.environ.get(f"{area.upper()}_DATABASE_URL"):
-                pools[area] = await create_pool(DatabaseSettings(url, pool_max=1))
-                stack.push_async_callback(pools[area].close)
-        yield pools
+                databases[area] = Database(DatabaseSettings(url, pool_max=1))
+                await databases[area].open()
+                stack.push_async_callback(databases[area].close)
+        yield databases
 
 
-app.opens("pools", opened)
+app.opens("databases", opened)
 
 
 @app.metrics.measures
 async def measure() -> list[str]:
     """Ask all of them at once."""
-    pools: dict[str, Pool] = app.state.pools
-    found = await asyncio.gather(*(_ask(area, pool) for area, pool in pools.items()))
-    return lines(dict(zip(pools, found, strict=True)))
+    databases: dict[str, Database] = app.state.databases
+    found = await asyncio.gather(*(_ask(area, database) for area, database in databases.items()))
+    return lines(dict(zip(databases, found, strict=True)))
 
 
-async def _ask(area: str, pool: Pool) -> Waiting | None:
+async def _ask(area: str, database: Database) -> Waiting | None:
     """What waits in one database; None where it does not say."""
     try:
-        with translated():
-            async with asyncio.timeout(_PATIENCE_SECONDS), pool.acquire() as connection:
-                rows = {kind: (await connection.fetch(_queries[kind]))[0] for kind in _ASKED[area]}
-                (server,) = await connection.fetch(_queries["connections"])
-    except Unavailable:
+        async with asyncio.timeout(_PATIENCE_SECONDS):
+            rows = {kind: (await database.fetch(_queries[kind]))[0] for kind in _ASKED[area]}
+            (server,) = await database.fetch(_queries["connections"])
+    except (Unavailable, TimeoutError):
         return None
     waiting = {kind: (row["waiting"], float(row["oldest_seconds"])) for kind, row in rows.items()}
     return Waiting(waiting, server["used"], server["most"])

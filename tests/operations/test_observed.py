@@ -1,13 +1,20 @@
-"""Rules, dashboards and runbooks name what there is. (`make operations-check` runs them in a real Prometheus.)"""
+"""Rules, dashboards and texts name what there is. (`make operations-check` runs the rules in a real Prometheus.)"""
 
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
+import asyncpg
 import pytest
 import yaml
 
-from tests.operations import observed
+from knative.runtime import cli, programs
+from tests.operations import commands, observed
 from tests.operations.promql import grouped, metrics
 
 
@@ -62,9 +69,9 @@ def test_every_alert_is_seen_to_fire() -> None:
 
 
 @pytest.mark.parametrize("runbook", sorted(observed.RUNBOOKS.glob("*.md")), ids=lambda one: one.stem)
-def test_a_runbook_has_every_part(runbook: object) -> None:
+def test_a_runbook_has_every_part(runbook: Path) -> None:
     """In the order in which somebody who was woken reads it."""
-    headings = re.findall(r"^## (.+)$", observed.RUNBOOKS.joinpath(str(runbook)).read_text(), re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", runbook.read_text(), re.MULTILINE)
 
     assert headings == [
         "What you notice",
@@ -74,3 +81,61 @@ def test_a_runbook_has_every_part(runbook: object) -> None:
         "When it is over",
         "The money",
     ]
+
+
+TEXTS = observed.ROOT / "docs/operations"
+
+
+def test_every_wake_command_can_be_typed() -> None:
+    """Its own parser takes it."""
+    typed = commands.of("wake", TEXTS)
+
+    assert len(typed) > 10
+    for words in typed:
+        try:
+            cli._parser().parse_args(words)
+        except SystemExit:
+            pytest.fail(f"wake {shlex.join(words)}")
+
+
+def test_every_make_target_is_there() -> None:
+    """By its name in the Makefile."""
+    targets = set(re.findall(r"^([a-z-]+):", (observed.ROOT / "Makefile").read_text(), re.MULTILINE))
+
+    assert {words[0] for words in commands.of("make", TEXTS)} <= targets
+
+
+def test_every_kubectl_command_has_its_flags() -> None:
+    """As kubectl's own help lists them."""
+    typed = commands.of("kubectl", TEXTS)
+
+    assert len(typed) > 10
+    for words in typed:
+        own = words[: words.index("--")] if "--" in words else words
+        flags = {word.partition("=")[0] for word in own if word.startswith("-")}
+        assert flags <= kubectl_flags(tuple(own[:3]) if own[0] == "create" else (own[0],)), words
+
+
+@cache
+def kubectl_flags(words: tuple[str, ...]) -> frozenset[str]:
+    """Those of one command, and those of every command."""
+    kubectl = programs.find("kubectl")
+    text = "".join(
+        subprocess.run([kubectl, *arguments], capture_output=True, text=True, check=True).stdout
+        for arguments in ((*words, "--help"), ("options",))
+    )
+    return frozenset(re.findall(r"(?<![\w-])(--?[a-zA-Z][a-z-]*)", text))
+
+
+async def test_every_statement_can_be_run(database_url: Callable[[str], str]) -> None:
+    """On the tables that the migrations make; ORDER stands for an order's id."""
+    typed = commands.of("sql", TEXTS)
+    connections = {area: await asyncpg.connect(database_url(area)) for area in {words[0] for words in typed}}
+    try:
+        for area, statement in typed:
+            await connections[area].execute(statement.replace("'ORDER'", "gen_random_uuid()"))
+    finally:
+        for connection in connections.values():
+            await connection.close()
+
+    assert len(typed) > 10

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import Any
 
 import pytest
@@ -32,9 +34,10 @@ async def test_what_waits_is_counted_with_its_age_and_what_is_away_is_said(serve
     assert 'wake_waiting{database="users",what="outbox"}' not in found
 
 
-async def test_each_database_can_be_asked(serve: Any, database_url: Any, monkeypatch: Any) -> None:
+async def test_each_database_can_be_asked(serve: Any, database_url: Any) -> None:
     """Every statement is one for the tables that there are."""
-    urls = {f"{area.upper()}_DATABASE_URL": database_url(area) for area in ("users", "payments", "deadletters")}
+    areas = ("users", "orders", "payments", "deadletters")
+    urls = {f"{area.upper()}_DATABASE_URL": database_url(area) for area in areas}
     measure = await serve("backlog.measure", "orders", **urls)
     found = samples((await measure.client.get("/metrics")).text)
 
@@ -42,6 +45,8 @@ async def test_each_database_can_be_asked(serve: Any, database_url: Any, monkeyp
         f'wake_waiting{{database="{area}",what="{what}"}}'
         for area, what in (
             ("users", "outbox"),
+            ("orders", "outbox"),
+            ("orders", "orders"),
             ("payments", "outbox"),
             ("payments", "payments"),
             ("payments", "refunds"),
@@ -49,3 +54,14 @@ async def test_each_database_can_be_asked(serve: Any, database_url: Any, monkeyp
         )
     }
     assert {value for name, value in found.items() if name.startswith("wake_database_up")} == {1}
+
+
+async def test_a_database_that_hangs_holds_up_nobody(serve: Any) -> None:
+    """Connections are taken and nothing is said: it counts as away, before Prometheus gives up."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://nobody@127.0.0.1:{silent.getsockname()[1]}/none"
+        measure = await serve("backlog.measure", "orders", ORDERS_DATABASE_URL=url)
+        async with asyncio.timeout(8):
+            found = samples((await measure.client.get("/metrics")).text)
+
+    assert found['wake_database_up{database="orders"}'] == 0
