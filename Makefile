@@ -28,7 +28,7 @@ up: setup ## run the whole of Wake from its Knative YAML; ctrl-C stops it
 test: setup ## every test, on a real PostgreSQL, NATS and Envoy
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
-check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code
+check: setup ## format, lint, types, import contracts, generated files, gRPC contract, manifests against code, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -38,6 +38,7 @@ check: setup ## format, lint, types, import contracts, generated files, gRPC con
 	$(BIN)/python -m tests.checks.manifests
 	$(BIN)/python -m tests.checks.events
 	$(BIN)/python -m tests.checks.asyncapi
+	$(BIN)/python -m tests.checks.migrations
 
 # What only these checks need: checkov, with a hundred packages that it pins, and Knative's own types, which npm has.
 TOOLS := .checks
