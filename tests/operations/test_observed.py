@@ -139,3 +139,10 @@ async def test_every_statement_can_be_run(database_url: Callable[[str], str]) ->
             await connection.close()
 
     assert len(typed) > 10
+
+
+def test_every_link_leads_somewhere() -> None:
+    """From the texts on running it, and from the guide that leads to them."""
+    for file in (*TEXTS.rglob("*.md"), observed.ROOT / "docs/guides/deploy.md"):
+        for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", file.read_text()):
+            assert (file.parent / target).exists(), f"{file.name}: {target}"
