@@ -66,7 +66,7 @@ storm: setup ## orders while everything is killed at random; then the books are 
 	@$(BIN)/python -m tests.storm
 
 operations-check: setup ## alerts, dashboards and what they read, in a real Prometheus; a restored backup
-	@$(BIN)/python -m pytest tests/operations/check_*.py
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile tests/operations/check_*.py
 
 OVERLAY ?= nats
 

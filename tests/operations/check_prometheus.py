@@ -18,12 +18,12 @@ import pytest
 
 from knative.runtime import child, nats
 from tests.conftest import ROOT
-from tests.functions.conftest import KEY, Users, bearer
+from tests.functions.conftest import KEY, Users, bearer, users
 from tests.functions.processes import Function
 from tests.operations import observed
 from tests.operations.promql import grouped, metrics
 
-pytest_plugins = ["tests.functions.conftest"]
+__all__ = ["users"]
 _ABSENT = "promtool and prometheus are not installed: on Debian, apt-get install prometheus"
 _PATIENCE_SECONDS = 30.0
 ORDER = {"amount": "99.50", "currency": "EUR", "payment_token": "tok_approve"}

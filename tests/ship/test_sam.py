@@ -29,7 +29,14 @@ FUNCTIONS = {
     for one in TEMPLATE["Resources"].values()
     if one["Type"] == "AWS::Serverless::Function"
 }
-LEFT_OUT = {"deadletters-dry-run", "deadletters-redrive", "orders-forget", "outbox-replay", "users-forget"}
+LEFT_OUT = {
+    "backlog-measure",
+    "deadletters-dry-run",
+    "deadletters-redrive",
+    "orders-forget",
+    "outbox-replay",
+    "users-forget",
+}
 
 
 def events(kind: str) -> list[tuple[str, dict[str, Any]]]:

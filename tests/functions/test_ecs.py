@@ -19,7 +19,6 @@ from protos.users.v1.users_pb2 import GetUserRequest
 from tests.functions.conftest import bearer
 from tests.operations import observed
 
-pytest_plugins = ["tests.functions.conftest"]
 LOGS = observed.ROOT / "knative/components/logs"
 # Of ECS 8.12 (generated/csv/fields.csv of its repository), the fields that are used, with their types.
 ECS = {
