@@ -30,6 +30,7 @@ _BRINGS = (
     ("messaging.knative.dev/v1alpha1", "eventing-natss"),
     ("messaging.knative.dev", "Knative Eventing"),
     ("metrics.k8s.io", "metrics-server"),
+    ("monitoring.coreos.com", "the Prometheus operator"),
     ("gateway.networking.k8s.io", "the Gateway API, or use an overlay with knative/components/gateway-envoy"),
 )
 

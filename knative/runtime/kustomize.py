@@ -272,7 +272,8 @@ def _patched(
     for body in bodies:
         target = patch.get("target") or {"kind": body.get("kind"), "name": (body.get("metadata") or {}).get("name")}
         hit = [one for one in documents if _is_target(one, target)]
-        if not hit:
+        # A component goes with several overlays, and need not find in each what it changes.
+        if not hit and not ("target" in patch and kustomization.kind == "Component"):
             raise ManifestErrors([kustomization.error(("patches", index), f"no object is what this is for: {target}")])
         for one in hit:
             if isinstance(body, list):

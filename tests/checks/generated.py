@@ -120,6 +120,15 @@ def prometheus_rule() -> str:
     return _SAY + yaml.safe_dump(body, sort_keys=False, width=120)
 
 
+def config_map(name: str, file: str, **labels: str) -> str:
+    """A ConfigMap that holds a file, for those who read a configuration where it lies."""
+    metadata = {"name": name, "namespace": "shop", **({"labels": labels} if labels else {})}
+    head = yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, sort_keys=False)
+    text = (ROOT / "knative/components" / file).read_text()
+    lines = "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))
+    return f"{_SAY}{head}data:\n  {Path(file).name}: |\n{lines}"
+
+
 # In this order: what is rendered holds the Triggers.
 GENERATED: Mapping[str, Callable[[], str]] = {
     **catalogue.files(),
@@ -133,6 +142,11 @@ GENERATED: Mapping[str, Callable[[], str]] = {
         _SAY + render.text(collect(ROOT / "knative/overlays/lambda"), "sam")
     ),
     "knative/components/observability/prometheus_rule.yaml": prometheus_rule,
+    "knative/components/observability/dashboard.yaml": lambda: config_map(
+        "wake-dashboard", "observability/dashboards/wake.json", grafana_dashboard="1"
+    ),
+    "knative/components/logs/config.yaml": lambda: config_map("filebeat", "logs/filebeat.yml"),
+    "knative/components/collector/config.yaml": lambda: config_map("collector", "collector/collector.yaml"),
 }
 
 

@@ -10,11 +10,14 @@ from pathlib import Path
 _BLOCK = re.compile(r"^ *```sh\n(?P<lines>.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _INLINE = re.compile(r"`(?P<line>(?:\.venv/bin/wake|make|kubectl|kn|sql) [^`]+)`")
 
+_SUBSTITUTED = re.compile(r"\$\((?P<line>[^()]+)\)")
+
 
 def typed(file: Path) -> Iterator[list[str]]:
-    """Each command of a text: of its shell blocks, line by line and through pipes, and between backticks."""
+    """Each command of a text: of its shell blocks, line by line, through pipes and in `$(…)`, and between backticks."""
     text = file.read_text()
     lines = [line for block in _BLOCK.finditer(text) for line in block["lines"].splitlines()]
+    lines += [match["line"] for line in lines for match in _SUBSTITUTED.finditer(line)]
     lines += [match["line"] for match in _INLINE.finditer(_BLOCK.sub("", text))]
     for line in lines:
         words: list[str] = []

@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from knative.runtime import programs
+from knative.runtime import kustomize, programs
 from tests.operations import observed
 from tests.ship.built import KNATIVE, ROOT, of_kind
 from tests.ship.test_overlays import KUBERNETES
@@ -34,7 +34,15 @@ def built(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, Any
         [programs.find("kubectl"), "kustomize", str(tmp_path)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    return tuple(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))
+    found = tuple(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))
+    # `make deploy-check` and `wake render` read it themselves.
+    assert sorted(map(canonical, found)) == sorted(canonical(one.body) for one in kustomize.collect(tmp_path))
+    return found
+
+
+def canonical(body: Any) -> str:
+    """The same for what is the same."""
+    return json.dumps(body, sort_keys=True)
 
 
 def test_an_overlay_takes_them(built: tuple[dict[str, Any], ...]) -> None:
@@ -48,7 +56,9 @@ def test_an_overlay_takes_them(built: tuple[dict[str, Any], ...]) -> None:
         kubernetes_validate.validate(one, KUBERNETES, strict=True)
     assert rule["spec"] == yaml.safe_load(observed.RULES.read_text())
     assert dashboard["metadata"]["labels"] == {"grafana_dashboard": "1"}
-    assert json.loads(dashboard["data"]["wake.json"])["title"] == "Wake"
+    for file in ("observability/dashboards/wake.json", "logs/filebeat.yml", "collector/collector.yaml"):
+        held = [one["data"].get(Path(file).name) for one in of_kind(built, "ConfigMap").values()]
+        assert (ROOT / "knative/components" / file).read_text() in held
     if measure is not None:
         assert measure["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
 
