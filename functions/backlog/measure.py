@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import asyncpg
+
 from eventing.exposition import family
 from eventing.queries import Queries
 from functions.app import operation
@@ -51,20 +53,22 @@ async def opened() -> AsyncIterator[dict[str, Database]]:
     async with contextlib.AsyncExitStack() as stack:
         databases: dict[str, Database] = {}
         for area in _ASKED:
-            if url := os.environ.get(f"{area.upper()}_DATABASE_URL"):
-                databases[area] = Database(DatabaseSettings(url, pool_max=1))
+            if os.environ.get(url := f"{area.upper()}_DATABASE_URL"):
+                # It waits for no migration: what is not there yet is told as a database that does not answer.
+                settings = DatabaseSettings.from_environment(os.environ, url, migrations=None, pool_max=1)
+                databases[area] = Database(settings)
                 await databases[area].open()
                 stack.push_async_callback(databases[area].close)
         yield databases
 
 
-app.opens("databases", opened)
+app.opens("asked", opened)
 
 
 @app.metrics.measures
 async def measure() -> list[str]:
     """Ask all of them at once."""
-    databases: dict[str, Database] = app.state.databases
+    databases: dict[str, Database] = app.state.asked
     found = await asyncio.gather(*(_ask(area, database) for area, database in databases.items()))
     return lines(dict(zip(databases, found, strict=True)))
 
@@ -75,7 +79,7 @@ async def _ask(area: str, database: Database) -> Waiting | None:
         async with asyncio.timeout(_PATIENCE_SECONDS):
             rows = {kind: (await database.fetch(_queries[kind]))[0] for kind in _ASKED[area]}
             (server,) = await database.fetch(_queries["connections"])
-    except (Unavailable, TimeoutError):
+    except (Unavailable, TimeoutError, asyncpg.PostgresError):
         return None
     waiting = {kind: (row["waiting"], float(row["oldest_seconds"])) for kind, row in rows.items()}
     return Waiting(waiting, server["used"], server["most"])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,31 +10,22 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from knative.runtime import kustomize, programs
+from knative.runtime import kustomize
 from tests.operations import observed
-from tests.ship.built import KNATIVE, ROOT, of_kind
-from tests.ship.test_overlays import KUBERNETES
+from tests.ship.built import KNATIVE, KUBERNETES, ROOT, Body, build, folder, of_kind
 
+VERSION = "1.37"
 COMPONENTS = ("observability", "logs", "collector")
 
 
-@pytest.fixture(params=[*KNATIVE, "kubernetes"])
-def built(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[dict[str, Any], ...]:
+@pytest.fixture(params=[*KNATIVE, *KUBERNETES])
+def built(request: pytest.FixtureRequest) -> tuple[Body, ...]:
     """Each overlay with all of them, as somebody's own overlay has it."""
-    own = {
-        "apiVersion": "kustomize.config.k8s.io/v1beta1",
-        "kind": "Kustomization",
-        "resources": [os.path.relpath(ROOT / "knative/overlays" / request.param, tmp_path)],
-        "components": [os.path.relpath(ROOT / "knative/components" / name, tmp_path) for name in COMPONENTS],
-    }
-    (tmp_path / "kustomization.yaml").write_text(json.dumps(own))
-    done = subprocess.run(
-        [programs.find("kubectl"), "kustomize", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = tuple(yaml.load_all(done.stdout, Loader=yaml.CSafeLoader))
-    # `make deploy-check` and `wake render` read it themselves.
-    assert sorted(map(canonical, found)) == sorted(canonical(one.body) for one in kustomize.collect(tmp_path))
+    with folder("+".join((request.param, *COMPONENTS))) as place:
+        # `make deploy-check` and `wake render` read it themselves.
+        ours = [one.body for one in kustomize.collect(place)]
+    found = build("+".join((request.param, *COMPONENTS)))
+    assert sorted(map(canonical, found)) == sorted(map(canonical, ours))
     return found
 
 
@@ -45,15 +34,15 @@ def canonical(body: Any) -> str:
     return json.dumps(body, sort_keys=True)
 
 
-def test_an_overlay_takes_them(built: tuple[dict[str, Any], ...]) -> None:
+def test_an_overlay_takes_them(built: tuple[Body, ...]) -> None:
     """Kubernetes' schemas, strictly; the rules and the dashboard are those of the files; somebody stays awake."""
-    added = [*of_kind(built, "DaemonSet").values(), of_kind(built, "Deployment")["collector"]]
+    added = [of_kind(built, "DaemonSet")["filebeat"], of_kind(built, "Deployment")["collector"]]
     rule = of_kind(built, "PrometheusRule")["wake"]
     dashboard = of_kind(built, "ConfigMap")["wake-dashboard"]
     measure = of_kind(built, "Service", "serving.").get("backlog-measure")
 
     for one in added:
-        kubernetes_validate.validate(one, KUBERNETES, strict=True)
+        kubernetes_validate.validate(dict(one), VERSION, strict=True)
     assert rule["spec"] == yaml.safe_load(observed.RULES.read_text())
     assert dashboard["metadata"]["labels"] == {"grafana_dashboard": "1"}
     for file in ("observability/dashboards/wake.json", "logs/filebeat.yml", "collector/collector.yaml"):
@@ -63,7 +52,7 @@ def test_an_overlay_takes_them(built: tuple[dict[str, Any], ...]) -> None:
         assert measure["spec"]["template"]["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"] == "1"
 
 
-def test_every_pod_that_shows_metrics_is_found(built: tuple[dict[str, Any], ...]) -> None:
+def test_every_pod_that_shows_metrics_is_found(built: tuple[Body, ...]) -> None:
     """By the labels and the port's name that the PodMonitors look for; Knative calls each function's port user-port."""
     monitors = of_kind(built, "PodMonitor")
     asked = {one["port"] for one in monitors["wake-deployments"]["spec"]["podMetricsEndpoints"]}
