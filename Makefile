@@ -6,7 +6,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda generated release-events protos lock clean
+.PHONY: help setup up test check bench explore storm check-overlays deploy-check kn-commands func-check aws-check lambda \
+  image image-check sbom generated release-events protos lock clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' Makefile
@@ -97,6 +98,15 @@ lambda: setup ## what the Lambda functions run, into .wake/lambda/: then `sam de
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target $(LAMBDA_FOLDER) .
 	@echo "$(LAMBDA_FOLDER)/ is for Python $(LAMBDA_PYTHON) on $(LAMBDA_MACHINE). Next: sam deploy --guided --template-file knative/overlays/lambda/template.yaml"
 
+image: setup ## build the image with docker, podman or buildah: IMAGE is its name, BASE what it stands on
+	@$(BIN)/python -m knative.image $(if $(IMAGE),--tag $(IMAGE)) $(if $(BASE),--base $(BASE))
+
+image-check: setup ## build the image with buildah, run it, and order something (as root on Linux; a minute and a half)
+	@$(BIN)/python -m tests.ship.image $(if $(BASE),--base $(BASE))
+
+sbom: setup ## write the image's bill of materials, CycloneDX JSON, to build/wake.cdx.json
+	@$(BIN)/python -m knative.image.sbom $(if $(IMAGE),--tag $(IMAGE))
+
 generated: setup ## write what is generated from code: event schemas and catalogue, EventTypes, diagrams, plain YAML
 	@$(BIN)/python -m tests.checks.generated --write
 
@@ -111,6 +121,7 @@ LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-
 
 lock: ## resolve the requirements again and write their hashes
 	$(LOCK) pyproject.toml --output-file requirements.txt
+	$(LOCK) --extra migrate pyproject.toml --output-file requirements-image.txt
 	$(LOCK) --extra local pyproject.toml --output-file requirements-local.txt
 	$(LOCK) --extra local --extra test pyproject.toml --output-file requirements-test.txt
 	$(LOCK) requirements-aws.in --output-file requirements-aws.txt

@@ -48,7 +48,7 @@ def test_a_laptop_answers_as_is_recorded(running: Installation) -> None:
     ended = running.wake("parity", "--complete")
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert "28 the same, 0 different, 0 left out." in ended.stdout
+    assert "29 the same, 0 different, 0 left out." in ended.stdout
 
 
 def test_differences_are_told_by_step_and_place(running: Installation, capsys: pytest.CaptureFixture[str]) -> None:
@@ -276,3 +276,24 @@ def test_a_token_has_to_be_an_admins(
     assert (customers.code, wrong.code) == (2, 2)
     assert "the token of --token-file is no admin's" in customers.err
     assert "it lasts ten minutes, POST /tokens gives another" in wrong.err
+
+
+def test_whoever_was_registered_leaves(running: Installation, capsys: pytest.CaptureFixture[str]) -> None:
+    """Also from a scenario that broke off; who could not leave is named."""
+    left: list[str] = []
+
+    def after(passed: Passed) -> Passed:
+        if passed.method == "DELETE" and passed.path.startswith("/users/parity"):
+            left.append(passed.path.rpartition("-")[2])
+            if passed.path.endswith("ada"):
+                return replace(passed, status=500)
+        if passed.method == "GET" and passed.path.endswith("-dora"):
+            return replace(passed, headers={name: value for name, value in passed.headers.items() if name != "Etag"})
+        return passed
+
+    with gateway(running.port, after=after) as url:
+        ran = Ran(capsys, url, "--scenario", "account", "--scenario", "unknown")
+
+    assert ran.code == 1
+    assert sorted(left) == ["ada", "dora"]
+    assert "Still active there, for deactivating failed: parity-" in ran.out

@@ -35,7 +35,11 @@ def _which(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--list", action="store_true", help="list the scenarios; ask nobody")
     parser.add_argument("--scenario", metavar="NAME", action="append", default=[], help="only this one; repeatable")
     parser.add_argument("--without", metavar="NAME", action="append", default=[], help="not this one; repeatable")
-    parser.add_argument("--read-only", action="store_true", help="only those that send nothing but GET and HEAD")
+    parser.add_argument(
+        "--read-only",
+        action="store_true",
+        help="only those that send nothing but GET and HEAD, and reading calls of gRPC",
+    )
     parser.add_argument(
         "--complete", action="store_true", help="what has to be left out, for want of gRPC or a token, is a difference"
     )

@@ -101,6 +101,7 @@ async def whose_cards(caller: Caller) -> str:
         return f"whose cards are charged there cannot be told ({error.why})"
     if seen.status == 401 and _is_problem(seen) and "signature" in str(seen.body.get("detail")):
         return "simulator"
-    if seen.status == 404 and _is_problem(seen):
+    # The function's own words: where a gateway says it, the function may not be routed.
+    if seen.status == 404 and _is_problem(seen) and seen.body.get("detail") == "There is nothing here.":
         return "real cards are charged there"
     return f"whose cards are charged there cannot be told ({_WEBHOOK.request} was answered {seen.status})"

@@ -85,10 +85,8 @@ class Report:
         said = [f"{counts['same']} {same}, {counts['differs']} different, {counts['left out']} left out."]
         for one in there:
             if one.registered:
-                who = f"{len(one.registered)} users {one.user}-…"
-                said.append(
-                    f"Written to {one.target.url}: {who}, who are deactivated now, and their orders, which stay."
-                )
+                who = f"users {one.user}-…, who are deactivated now"
+                said.append(f"Written to {one.target.url}: {who}, and their orders, which stay.")
             if one.left_behind:
                 said.append(f"Still active there, for deactivating failed: {', '.join(one.left_behind)}.")
         return said
