@@ -191,3 +191,14 @@ def test_every_folder_is_shipped() -> None:
         "cards": "20261125000002",
         "deadletters": "20261125000301",
     }
+
+
+def test_every_function_opens_its_databases_by_the_settings() -> None:
+    """Or it would not wait, nor heed what a pooler needs: DatabaseSettings.from_environment, and nothing by hand."""
+    by_hand = [
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "functions").rglob("*.py")
+        if "DatabaseSettings(" in file.read_text() and file.name != "database.py"
+    ]
+
+    assert by_hand == []
