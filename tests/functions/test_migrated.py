@@ -63,8 +63,9 @@ async def test_until_it_is_migrated_it_is_not_ready_and_answers_503(
     await served.client.get(ORDER, headers=bearer("ada"))
     assert (ready.status_code, called.status_code, called.headers["retry-after"]) == (503, 503, "5")
     (reason,) = told(caplog, "not_migrated")
+    lacking = ", ".join(shipped("orders").values())
     assert reason == (
-        f"The database test_waiting lacks {', '.join(shipped('orders').values())}, which the Job orders-migrate applies; "
+        f"The database test_waiting lacks {lacking}, which the Job orders-migrate applies; "
         "until then all that needs it is answered 503."
     )
 
