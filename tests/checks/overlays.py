@@ -19,14 +19,22 @@ from knative.runtime.fields import FIELDS, SPREAD_FEATURE
 from knative.runtime.kustomize import Document
 from tests.checks import checkov, knative_types
 from tests.checks.planted import Planted, plant
-from tests.ship.built import OVERLAYS, Body, build, of_kind
+from tests.ship.built import OVERLAYS, ROOT, Body, build, of_kind
 from tests.ship.pods import kubernetes_objects
 
 KUBERNETES = "1.37"
 BASES = ("kafka", "nats", "nats-envoy", "rabbitmq")
 ADDED = ("", "+cache", "+production", "+cache+production", "+production+spread", "+cache+production+spread")
+# Components that another brings, or an overlay above.
+INNER = frozenset({"cluster", "gateway-envoy", "network", "pgbouncer", "production-kubernetes"})
+FURTHER = sorted(
+    folder.name
+    for folder in (ROOT / "knative/components").iterdir()
+    if folder.name not in INNER and not any(folder.name in added.split("+") for added in ADDED)
+)
 COMBINATIONS = (
     *(base + added for base in BASES for added in ADDED),
+    *(f"nats+production+{one}" for one in FURTHER),
     *("nats-production", "kubernetes", "kubernetes+production-kubernetes", "kubernetes-production"),
 )
 # For laptops: they are built, and no cluster takes them.

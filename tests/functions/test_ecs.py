@@ -20,7 +20,7 @@ from tests.functions.conftest import bearer
 from tests.operations import observed
 
 LOGS = observed.ROOT / "knative/components/logs"
-# Of ECS 8.12, the fields that are used, with their types (Elastic Common Schema, field reference); written down by hand.
+# Of ECS 8.12, the fields that are used, with their types (its field reference); written by hand.
 ECS = {
     "@timestamp": "date",
     "ecs.version": "keyword",

@@ -51,7 +51,8 @@ def kubernetes_objects(bodies: Iterable[Mapping[str, Any]]) -> list[dict[str, An
     own = [
         as_deployment(one) if one["apiVersion"].startswith("serving.") else dict(one)
         for one in bodies
-        if not one["apiVersion"].startswith(("eventing.", "sources.", "messaging.", "gateway."))
+        # The last are the Prometheus operator's.
+        if not one["apiVersion"].startswith(("eventing.", "sources.", "messaging.", "gateway.", "monitoring."))
     ]
     assert all("." not in one["apiVersion"] or one["apiVersion"].split("/")[0].endswith("k8s.io") for one in own)
     return own
