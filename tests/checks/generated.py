@@ -120,9 +120,9 @@ def prometheus_rule() -> str:
     return _SAY + yaml.safe_dump(body, sort_keys=False, width=120)
 
 
-def config_map(name: str, file: str, **labels: str) -> str:
+def config_map(name: str, file: str, namespace: str = "shop", **labels: str) -> str:
     """A ConfigMap that holds a file, for those who read a configuration where it lies."""
-    metadata = {"name": name, "namespace": "shop", **({"labels": labels} if labels else {})}
+    metadata = {"name": name, "namespace": namespace, **({"labels": labels} if labels else {})}
     head = yaml.safe_dump({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}, sort_keys=False)
     text = (ROOT / "knative/components" / file).read_text()
     lines = "".join(f"    {line}" if line.strip() else line for line in text.splitlines(keepends=True))
@@ -145,7 +145,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "knative/components/observability/dashboard.yaml": lambda: config_map(
         "wake-dashboard", "observability/dashboards/wake.json", grafana_dashboard="1"
     ),
-    "knative/components/logs/config.yaml": lambda: config_map("filebeat", "logs/filebeat.yml"),
+    "knative/components/logs/config.yaml": lambda: config_map("filebeat", "logs/filebeat.yml", namespace="shop-logs"),
     "knative/components/collector/config.yaml": lambda: config_map("collector", "collector/collector.yaml"),
 }
 

@@ -167,13 +167,12 @@ def test_rabbitmqs_own_pods_work_in_this_namespace() -> None:
 
 @BOTH
 def test_what_may_run_beside_the_functions_is_let_through(overlay: str) -> None:
-    """A Collector and Filebeat, where there are such; and Prometheus to their figures."""
+    """A Collector, where there is one; and Prometheus to its figures."""
     collector, prometheus = Pod({"app.kubernetes.io/name": "collector"}), Pod({}, "monitoring")
     reaches = world(overlay).reaches
 
     assert reaches(ACTIVATOR, collector, 4317)
     assert reaches(collector, PRIVATE, 9200)
-    assert reaches(Pod({"app.kubernetes.io/name": "filebeat"}), INTERNET, 443)
     assert reaches(prometheus, collector, 8889)
     assert not reaches(STRANGER, collector, 4317)
     assert not reaches(collector, PRIVATE, 5432)
