@@ -83,7 +83,8 @@ async def lines(serve: Any, serve_rpc: Any) -> list[str]:
     handler = logging.StreamHandler(written)
     handler.setFormatter(JsonFormatter("some-function"))
     log = logging.getLogger("functions")
-    level, log.level = log.level, logging.INFO
+    level = log.level
+    log.setLevel(logging.INFO)
     log.addHandler(handler)
     try:
         get = await serve("orders.get")
@@ -96,7 +97,7 @@ async def lines(serve: Any, serve_rpc: Any) -> list[str]:
         log.error("bug", exc_info=ValueError("no way"))
     finally:
         log.removeHandler(handler)
-        log.level = level
+        log.setLevel(level)
     return written.getvalue().splitlines()
 
 
