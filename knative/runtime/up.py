@@ -16,6 +16,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from knative.runtime import (
     addresses,
@@ -44,6 +45,8 @@ from knative.runtime.supervisor import Supervisor
 
 # Ctrl-C must be over within five seconds: functions and the Broker drain side by side, the servers take what is left.
 _DRAIN_SECONDS = 2.5
+# So long a Broker may take to reach its server before that is said.
+_PATIENCE_SECONDS = 2.0
 _PARTS = ("envoy", "forkserver", *channel.PARTS.values(), "postgres")
 
 
@@ -205,7 +208,15 @@ class Runtime:
             )
             return self._broker
 
-        await self._supervisor.start("broker", start)
+        # Somebody else's server may be away, and is waited for: whoever watches should know what for.
+        where = urlsplit(url)
+        saying = asyncio.get_running_loop().call_later(
+            _PATIENCE_SECONDS, self._tell, f"waiting for {where.scheme}://{where.hostname}: it does not answer yet"
+        )
+        try:
+            await self._supervisor.start("broker", start)
+        finally:
+            saying.cancel()
 
     async def _start_serving(self, routed: Mapping[Key, Routed]) -> None:
         """Databases and Secrets, then the revisions' sockets, then the gateway before them and the Jobs beside it."""

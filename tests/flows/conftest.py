@@ -42,6 +42,12 @@ class Installation:
 
     def up(self, *arguments: str) -> None:
         """Start it, and wait until it says that it is up."""
+        self.begin(*arguments)
+        wait_until(lambda: self.says("Wake is up") or self.process is None or self.process.poll() is not None)
+        assert self.says("Wake is up"), self.output.read_text()
+
+    def begin(self, *arguments: str) -> None:
+        """Start it."""
         with self.output.open("wb") as stream:
             self.process = subprocess.Popen(
                 [*WAKE, "up", *arguments],
@@ -51,8 +57,6 @@ class Installation:
                 stderr=stream,
                 start_new_session=True,
             )
-        wait_until(lambda: self.says("Wake is up") or self.process is None or self.process.poll() is not None)
-        assert self.says("Wake is up"), self.output.read_text()
 
     def says(self, text: str) -> bool:
         """Whether its output has this text so far."""

@@ -8,6 +8,7 @@ import signal
 import httpx
 import pytest
 
+from knative.runtime import child
 from tests.flows.conftest import Customer, Installation, wait_until
 
 
@@ -88,6 +89,18 @@ def test_a_second_one_is_told_of_the_first(running: Installation) -> None:
     second = running.wake("up")
     assert second.returncode == 1
     assert "Wake already runs on" in second.stderr
+
+
+def test_a_channel_that_does_not_answer_is_named_while_it_is_waited_for(installation: Installation) -> None:
+    """Without its password; and it is no reason to wait with ctrl-C."""
+    port = child.free_port()
+    installation.environment |= {"RABBITMQ_URL": f"amqp://wake:secret@127.0.0.1:{port}/", "WAKE_CHANNEL": "rabbitmq"}
+    installation.begin()
+    wait_until(lambda: installation.says("waiting for amqp://127.0.0.1: it does not answer yet"))
+
+    assert not installation.says("secret")
+    installation.stop()
+    assert installation.processes() == []
 
 
 def test_a_taken_port_is_one_sentence(running: Installation, installation: Installation) -> None:
