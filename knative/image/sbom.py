@@ -90,6 +90,8 @@ def main() -> None:
         system = inside.system(find(), options.tag)
     except NoBuilder:
         system = None
+    except inside.NotReadable as error:
+        sys.exit(str(error))
     python = system.python if system is not None else python_of_base((ROOT / "Containerfile").read_text())
     packages = installed((ROOT / LOCK).read_text(), python)
     try:

@@ -32,6 +32,8 @@ from tests.ship.image.store import BASE, Image, Store, StoreFailed
 _GRACE_SECONDS = 30.0
 # More would only wait for each other's imports.
 _AT_ONCE = 9
+# Sentences about what is wrong.
+_SHOWN = 20
 _WRITABLE = """
 import os
 for folder, folders, _ in os.walk("/"):
@@ -101,7 +103,8 @@ def look(image: Image) -> None:
     if billed != there:
         found.append(f"the bill and what is installed differ: {sorted(billed ^ there)}")
     if found:
-        raise Wrong("\n  ".join(found[:20]))
+        more = f"… and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise Wrong("\n  ".join([*found[:_SHOWN], more]).rstrip())
     print(f"  no secret, no setuid, nothing writable, all compiled; the bill names its {len(there)} distributions")
 
 

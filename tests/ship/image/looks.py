@@ -30,9 +30,9 @@ def dangers(image: Image) -> Iterator[str]:
     if image.sizes.own > LIMIT_BYTES:
         yield f"our layers have {image.sizes.own:,} bytes, {LIMIT_BYTES:,} are allowed"
     yield from of_configuration(image.configuration)
+    yield from _left_behind(image.root)
     for file, status in _files(image.root):
         yield from of_file(file.relative_to(image.root), status, image.user)
-    yield from _left_behind(image.root)
 
 
 def of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
