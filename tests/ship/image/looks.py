@@ -15,10 +15,11 @@ from tests.ship.image.store import Image
 
 LIMIT_BYTES = 120_000_000
 OURS = ("app", "opt/wake")
-# What code is, beside Python: SQL, Redis' scripts, the events' schemas.
-_CODE = (
-    *(f"{folder}/**/*{suffix}" for folder in planted.CODE for suffix in (".py", ".sql", ".lua")),
+# What code is, beside Python: SQL, Redis' scripts, what is generated of the YAML and the events.
+CODE = (
+    *(f"{folder}/**/*{suffix}" for folder in planted.FOLDERS for suffix in (".py", ".sql", ".lua")),
     "functions/schemas/*.json",
+    "functions/services.json",
 )
 # Servers that a cluster brings, by their programs, and what only a laptop has.
 _NEVER = ("nats-server", "envoy", "postgres", "initdb", "etcd", "wake")
@@ -86,7 +87,7 @@ def _left_behind(root: Path) -> Iterator[str]:
 
 def missing(source: Path, root: Path) -> Iterator[str]:
     """Files of the code that are not there, or otherwise, and files that are there and no code."""
-    code = {file.relative_to(source) for pattern in _CODE for file in source.glob(pattern)}
+    code = {file.relative_to(source) for pattern in CODE for file in source.glob(pattern)}
     there = {
         file.relative_to(root / "app")
         for file in (root / "app").rglob("*")
