@@ -19,7 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from knative.image import inside
-from knative.image.__main__ import ROOT, TAG, about
+from knative.image.about import ROOT, TAG, about
 from knative.image.builders import NoBuilder, find
 from knative.image.contents import Pinned, System, installed, python_of_base
 

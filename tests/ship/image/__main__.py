@@ -20,7 +20,7 @@ from pathlib import Path
 
 from functions.operations import known
 from knative.image import contents, indexes
-from knative.image.__main__ import about
+from knative.image.about import about
 from knative.runtime import child, manifests, nats, postgres, provision
 from tests.ship.image import looks, namespaces, order, planted, ways
 from tests.ship.image.cluster import BROKER, NAMESPACE, ROOT, Cluster, Program

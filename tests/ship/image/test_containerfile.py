@@ -9,7 +9,7 @@ import sys
 
 import yaml
 
-from knative.image.__main__ import TAG, about
+from knative.image.about import TAG, about
 from knative.image.contents import pinned
 from tests.ship.image import looks, planted
 from tests.ship.image.cluster import ROOT
