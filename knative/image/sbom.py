@@ -19,7 +19,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from knative.image import inside
-from knative.image.__main__ import ROOT, TAG, about
+from knative.image.about import ROOT, TAG, about
 from knative.image.builders import NoBuilder, find
 from knative.image.contents import Pinned, System, installed, python_of_base
 
@@ -90,6 +90,8 @@ def main() -> None:
         system = inside.system(find(), options.tag)
     except NoBuilder:
         system = None
+    except inside.NotReadable as error:
+        sys.exit(str(error))
     python = system.python if system is not None else python_of_base((ROOT / "Containerfile").read_text())
     packages = installed((ROOT / LOCK).read_text(), python)
     try:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from functions.operations import known
 from knative.image import contents, indexes
-from knative.image.__main__ import about
+from knative.image.about import about
 from knative.runtime import child, manifests, nats, postgres, provision
 from tests.ship.image import looks, namespaces, order, planted, ways
 from tests.ship.image.cluster import BROKER, NAMESPACE, ROOT, Cluster, Program
@@ -32,6 +32,10 @@ from tests.ship.image.store import BASE, Image, Store, StoreFailed
 _GRACE_SECONDS = 30.0
 # More would only wait for each other's imports.
 _AT_ONCE = 9
+# Sentences about what is wrong.
+_SHOWN = 20
+# The whole API in one process, which goes by data beside the code.
+_TOGETHER = "from functions.together import served; served('api')"
 _WRITABLE = """
 import os
 for folder, folders, _ in os.walk("/"):
@@ -101,7 +105,8 @@ def look(image: Image) -> None:
     if billed != there:
         found.append(f"the bill and what is installed differ: {sorted(billed ^ there)}")
     if found:
-        raise Wrong("\n  ".join(found[:20]))
+        more = f"… and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise Wrong("\n  ".join([*found[:_SHOWN], more]).rstrip())
     print(f"  no secret, no setuid, nothing writable, all compiled; the bill names its {len(there)} distributions")
 
 
@@ -112,6 +117,7 @@ def serve(shop: Shop) -> None:
         Wrong: something is written where nothing may be.
         ShopFailed: something did not go as it has to.
     """
+    shop.run(Program("together", ("python", "-c", _TOGETHER), {}, 0, None))
     writable = shop.run(Program("writable", ("python", "-c", _WRITABLE), {}, 0, None)).split()
     if writable != ["/tmp"]:
         raise Wrong(f"writable is {', '.join(writable) or 'nothing'}, and not /tmp alone")

@@ -15,10 +15,11 @@ from tests.ship.image.store import Image
 
 LIMIT_BYTES = 120_000_000
 OURS = ("app", "opt/wake")
-# What code is, beside Python: SQL, Redis' scripts, the events' schemas.
-_CODE = (
-    *(f"{folder}/**/*{suffix}" for folder in planted.CODE for suffix in (".py", ".sql", ".lua")),
+# What code is, beside Python: SQL, Redis' scripts, what is generated of the YAML and the events.
+CODE = (
+    *(f"{folder}/**/*{suffix}" for folder in planted.FOLDERS for suffix in (".py", ".sql", ".lua")),
     "functions/schemas/*.json",
+    "functions/services.json",
 )
 # Servers that a cluster brings, by their programs, and what only a laptop has.
 _NEVER = ("nats-server", "envoy", "postgres", "initdb", "etcd", "wake")
@@ -30,9 +31,9 @@ def dangers(image: Image) -> Iterator[str]:
     if image.sizes.own > LIMIT_BYTES:
         yield f"our layers have {image.sizes.own:,} bytes, {LIMIT_BYTES:,} are allowed"
     yield from of_configuration(image.configuration)
+    yield from _left_behind(image.root)
     for file, status in _files(image.root):
         yield from of_file(file.relative_to(image.root), status, image.user)
-    yield from _left_behind(image.root)
 
 
 def of_configuration(configuration: Mapping[str, Any]) -> Iterator[str]:
@@ -86,7 +87,7 @@ def _left_behind(root: Path) -> Iterator[str]:
 
 def missing(source: Path, root: Path) -> Iterator[str]:
     """Files of the code that are not there, or otherwise, and files that are there and no code."""
-    code = {file.relative_to(source) for pattern in _CODE for file in source.glob(pattern)}
+    code = {file.relative_to(source) for pattern in CODE for file in source.glob(pattern)}
     there = {
         file.relative_to(root / "app")
         for file in (root / "app").rglob("*")

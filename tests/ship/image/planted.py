@@ -7,7 +7,7 @@ from pathlib import Path
 
 # What nothing that was built may have in it.
 MARK = "planted-3f9d1c7e5b"
-CODE = ("eventing", "function", "functions", "protos")
+FOLDERS = ("eventing", "function", "functions", "protos")
 _FILES = ("Containerfile", ".dockerignore", "requirements-image.txt")
 _SECRETS = (
     ".env",
@@ -25,7 +25,7 @@ _SECRETS = (
 
 def context(root: Path, folder: Path) -> Path:
     """A copy of what a build reads, with secrets, below *folder*; nobody but its owner may read any of it."""
-    for name in CODE:
+    for name in FOLDERS:
         shutil.copytree(root / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in _FILES:
         shutil.copy(root / name, folder / name)

@@ -9,8 +9,9 @@ import sys
 
 import yaml
 
-from knative.image.__main__ import TAG, about
+from knative.image.about import TAG, about
 from knative.image.contents import pinned
+from tests.ship.image import looks, planted
 from tests.ship.image.cluster import ROOT
 
 TEXT = (ROOT / "Containerfile").read_text()
@@ -58,6 +59,19 @@ def test_what_is_copied_is_all_that_a_build_is_shown() -> None:
 
     assert lines[0] == "*"
     assert {line[1:] for line in lines if line.startswith("!")} == copied
+
+
+def test_whatever_lies_beside_the_code_is_kept_or_left_behind_on_purpose() -> None:
+    """What functions read at run time is kept; the contract's sources are for people who build."""
+    folders = [ROOT / name for name in planted.FOLDERS]
+    files = {file for folder in folders for file in folder.rglob("*") if file.is_file() and file.suffix != ".pyc"}
+    kept = {file for pattern in looks.CODE for file in ROOT.glob(pattern)}
+
+    assert {file.suffix for file in files - kept} <= {".md", ".proto", ".pyi", ".binpb"}
+    assert all(
+        f"-path {place}" in TEXT.replace("'", "")
+        for place in ("/app/functions/schemas/*.json", "/app/functions/services.json")
+    )
 
 
 def test_it_ends_as_a_number_without_rights_and_by_one_process() -> None:
