@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ import yaml
 from eventing.event import to_binary, to_structured
 from knative.runtime import child, postgres
 from tests.conftest import ROOT, sql
+from tests.flows.conftest import Installation
 from tests.function.scaffolding import serving, wait_until_ready
 from tests.functions.aws.runtime_api import Lambda, running
 from tests.functions.conftest import KEY, Users
@@ -27,6 +28,7 @@ from tests.functions.processes import Function
 
 _NAME = "orders_behind_doors"
 _OFTEN = {"retry": 50, "backoffPolicy": "linear", "backoffDelay": "PT0.1S"}
+_YAML = ("settings", "gateway", "broker", "orders/place", "orders/get", "orders/rpc", "orders/confirm")
 _NOWHERE = "postgresql://nobody@127.0.0.1:9/nothing"
 
 
@@ -95,6 +97,10 @@ class Doors:
         if name == "func":
             url = self._func("api")
             return requests.OverHttp(url, url)
+        if name.startswith("gateway"):
+            port = self._installation().port
+            url = f"http://127.0.0.1:{port}"
+            return requests.OverGrpc(port) if name == "gateway grpc" else requests.OverHttp(url, url, tells_twice=False)
         gateway = name.removeprefix("lambda ")
         return requests.OverLambda(gateway, self._lambda("orders-place"), self._lambda("orders-get"))
 
@@ -105,6 +111,9 @@ class Doors:
             return events.OverHttp(self._process("orders-confirm").url, write)
         if name in {"nats", "rabbitmq"}:
             return self._queue(name)
+        if name == "trigger":
+            up = self._installation()
+            return events.OverQueue(f"http://127.0.0.1:{up.broker_port}/shop/default", up.folder / "state/events.jsonl")
         if name == "func":
             return events.OverHttp(self._func("orders-confirm"), to_binary)
         return events.OverLambda(name.removeprefix("lambda "), self._lambda("orders-confirm"))
@@ -140,6 +149,11 @@ class Doors:
         found: Lambda = self._once("lambda", name, lambda: self.stack.enter_context(start()))
         return found
 
+    def _installation(self) -> Installation:
+        start = functools.partial(_up, self._folder("up"), self._settings)
+        found: Installation = self._once("up", "", lambda: self.stack.enter_context(start()))
+        return found
+
     def _queue(self, name: str) -> events.OverQueue:
         url, subscriber = self._request.getfixturevalue(f"{name}_url"), self._process("orders-confirm").url
         start = functools.partial(_broker, self._folder("broker"), url, subscriber)
@@ -155,6 +169,36 @@ def doors(
     made = Doors(settings, request, tmp_path_factory.mktemp)
     with made.stack:
         yield made
+
+
+@contextlib.contextmanager
+def _up(folder: Path, settings: Mapping[str, str]) -> Iterator[Installation]:
+    """`wake up` with the YAML of these functions, on the database and the users of the other doors."""
+    base, overlay = os.path.relpath(ROOT / "knative/base", folder / "overlay"), folder / "overlay"
+    users = {name: settings[name] for name in ("USERS_RPC_URL", "USERS_GET_URL")}
+    changes = {
+        "ConfigMap": [{"op": "replace", "path": f"/data/{name}", "value": url} for name, url in users.items()],
+        "Broker": [{"op": "replace", "path": "/spec/delivery", "value": _OFTEN}],
+        # The function says what it does not handle, and not the Trigger.
+        "Trigger": [{"op": "remove", "path": "/spec/filter"}],
+    }
+    kustomization = {
+        "namespace": "shop",
+        "resources": ["secrets.yaml", *(f"{base}/{one}.yaml" for one in _YAML)],
+        "patches": [{"target": {"kind": kind}, "patch": json.dumps(patch)} for kind, patch in changes.items()],
+    }
+    held = {"orders-database": {"url": settings["DATABASE_URL"]}, "token-keys": {"public.json": settings["TOKEN_KEYS"]}}
+    secrets = [{"kind": "Secret", "metadata": {"name": name}, "stringData": data} for name, data in held.items()]
+    overlay.mkdir()
+    (overlay / "secrets.yaml").write_text(yaml.safe_dump_all({"apiVersion": "v1", **one} for one in secrets))
+    (overlay / "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
+    made = Installation(folder)
+    try:
+        made.up("-f", str(overlay))
+        yield made
+    finally:
+        if made.process is not None:
+            made.stop()
 
 
 @contextlib.contextmanager

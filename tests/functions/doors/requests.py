@@ -49,10 +49,9 @@ class Door(Protocol):
 class OverHttp:
     """A server that speaks HTTP: uvicorn, or func-python's. What is beside what may differ, so there may be two."""
 
-    features = Features()
-
-    def __init__(self, place: str, get: str) -> None:
+    def __init__(self, place: str, get: str, *, tells_twice: bool = True) -> None:
         self._place, self._get = place, get
+        self.features = Features(tells_twice=tells_twice)
 
     async def place(self, headers: Mapping[str, str], key: str, body: Mapping[str, Any]) -> Outcome:
         """POST /orders/."""

@@ -7,7 +7,9 @@
 | func | func-python (hypercorn), the whole API in one process | |
 | lambda api_gateway_v1 | AWS' runtime client | |
 | lambda function_url | AWS' runtime client | headers that came twice have been joined |
+| gateway, gateway grpc | the functions' YAML under `wake up`: Envoy, and functions that sleep | as of function_url |
 | binary, structured, func | as above | |
+| trigger | the same YAML: its Broker and its Trigger | as of nats |
 | nats, rabbitmq | our Broker over the server | what comes again under its id is recognised, and not delivered |
 | lambda eventbridge, sqs, sns | AWS' runtime client | what is no event comes again, and again |
 """
@@ -27,12 +29,13 @@ from tests.functions.doors.conftest import Doors, Orders
 from tests.functions.doors.outcomes import Outcome
 
 # Lambda's other gateways are in tests/functions/aws/test_lambda.py: what is behind them is the same.
-REQUESTS = ("http", "grpc", "func", "lambda api_gateway_v1", "lambda function_url")
+REQUESTS = ("http", "grpc", "gateway", "gateway grpc", "func", "lambda api_gateway_v1", "lambda function_url")
 EVENTS = (
     "binary",
     "structured",
     "nats",
     "rabbitmq",
+    "trigger",
     "func",
     *(f"lambda {one}" for one in ("eventbridge", "sqs", "sns")),
 )
