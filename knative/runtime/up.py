@@ -249,8 +249,11 @@ class Runtime:
             self._later(self._pinger(source).send())
 
     def _restarted(self, name: str) -> None:
-        """Events that nobody took while this part was away are swept now, and not at the next tick."""
-        if self._up and name in {"broker", *channel.PARTS.values()}:
+        """Events that nobody took while this part was away are swept now, and not at the next tick.
+
+        With the fork server every function ended, and may have left what it had committed and not yet published.
+        """
+        if self._up and name in {"broker", "forkserver", *channel.PARTS.values()}:
             self._fire_sources()
 
     def _ping(self) -> None:
