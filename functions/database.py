@@ -109,6 +109,11 @@ class Database:
                 await self._connections.close()
             self._connections = None
 
+    async def settled(self) -> None:
+        """Wait until all that was cut short is rolled back: for a process that nobody lets run on after its answer."""
+        if self._connections is not None:
+            await self._connections.settled()
+
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
         """A transaction: committed at the end, rolled back when an exception leaves it.
