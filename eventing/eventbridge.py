@@ -21,6 +21,7 @@ from eventing.httpclient import client
 from eventing.sigv4 import Credentials, signed
 
 SCHEME = "eventbridge"
+_REASON_MAX = 160
 _TIMEOUT = httpx.Timeout(10.0, connect=2.0)
 
 
@@ -98,9 +99,10 @@ def refusal(status: int, content: bytes) -> str | None:
         failed = answer.get("FailedEntryCount", 0)
         first = (answer.get("Entries") or [{}])[0]
     except (ValueError, AttributeError):
-        return f"{status}: {content[:200].decode(errors='replace')}"
+        return f"{status}: {content[:_REASON_MAX].decode(errors='replace')}"
     if status == httpx.codes.OK and not failed and first.get("EventId"):
         return None
     code = first.get("ErrorCode") or str(answer.get("__type", "")).rpartition("#")[2]
     reason = first.get("ErrorMessage") or answer.get("message") or answer.get("Message") or ""
-    return " ".join(filter(None, (str(status), code, reason)))
+    # Of a signature that does not fit AWS repeats all that was signed, the session's token with it.
+    return " ".join(filter(None, (str(status), code, str(reason)[:_REASON_MAX])))

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive, Scope, Send
 
-from functions import logs, together
+from functions import logs, problems, together
 from functions.together import Served, Together
 
 _log = logging.getLogger("functions")
@@ -75,7 +75,12 @@ class Function:
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, once the app is started."""
-        await asyncio.shield(self._start())
+        try:
+            await asyncio.shield(self._start())
+        except Exception:  # noqa: BLE001 - it is told already, and its words are not for callers.
+            detail = "This did not start: try again later."
+            await problems.problem(503, "Service Unavailable", detail)(scope, receive, send)
+            return
         try:
             await self.app(scope, receive, send)
         except Exception:  # noqa: BLE001 - as uvicorn does.
@@ -111,9 +116,9 @@ class Function:
         self._stop.set()
 
     def alive(self) -> tuple[bool, str]:
-        """Whether it started, or may yet."""
+        """Whether it started, or may yet. Anybody may ask, so what was wrong with which setting is in the log alone."""
         failed = self._failure()
-        return failed is None, "alive" if failed is None else f"start failed: {failed}"
+        return failed is None, "alive" if failed is None else "start failed: the log says why"
 
     def ready(self) -> tuple[bool, str]:
         """Whether the app is started, and not stopping."""

@@ -82,8 +82,9 @@ class Cache:
         self._circuit = Circuit()
         try:
             self._redis = None if settings is None else _client(settings)
-        except ValueError as error:
-            raise ValueError(f"CACHE_URL: {error}") from error
+        except ValueError:
+            # Its own words may be a part of the password, where that has a `/` in it.
+            raise ValueError("CACHE_URL is no redis://:PASSWORD@HOST:PORT/DB, with what is special encoded") from None
         #: How long a copy lives.
         self.ttl_seconds = 0.0 if settings is None else settings.ttl_seconds
         self._timeout_seconds = 0.0 if settings is None else settings.timeout_seconds

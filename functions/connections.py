@@ -62,6 +62,11 @@ class Connections:
             await self._given_up(self._idle.pop()[0])
         await self._pool.close()
 
+    async def settled(self) -> None:
+        """Wait until all that was cut short is cancelled on the server, and rolled back."""
+        while self._leaving:
+            await asyncio.wait(self._leaving)
+
     @property
     def is_whole(self) -> bool:
         """Whether nobody uses a connection, waits for one, or cleans one up."""

@@ -67,6 +67,8 @@ _MAY_PASS: tuple[type[BaseException], ...] = (
     OSError,
     TimeoutError,
     asyncpg.InterfaceError,
+    # Between the server's last word on a session and the end of its connection, asyncpg has no better one.
+    asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
@@ -108,6 +110,11 @@ class Database:
             with contextlib.suppress(Exception):
                 await self._connections.close()
             self._connections = None
+
+    async def settled(self) -> None:
+        """Wait until all that was cut short is rolled back: for a process that nobody lets run on after its answer."""
+        if self._connections is not None:
+            await self._connections.settled()
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:

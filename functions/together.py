@@ -22,6 +22,7 @@ from starlette.types import Receive, Scope, Send
 
 from functions import problems
 from functions.app import Operation
+from functions.database import Database
 from functions.lifespan import opened, started
 from functions.operations import load
 
@@ -100,6 +101,12 @@ def served(name: str) -> Served:
 def lifespan_of(app: Served) -> contextlib.AbstractAsyncContextManager[object]:
     """Within it the app is started; raises KnownSecret."""
     return app.lifespan() if isinstance(app, Together) else app.router.lifespan_context(app)
+
+
+def databases_of(app: Served) -> set[Database]:
+    """Every database that a started app has opened."""
+    apps = app.apps.values() if isinstance(app, Together) else [app]
+    return {database for one in apps for database in one.state.asked_if_migrated}
 
 
 class Together:

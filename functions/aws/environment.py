@@ -7,6 +7,7 @@ its answer is given.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +17,12 @@ from mangum.types import LambdaContext
 from functions import logs
 from functions.aws import delivery, http, messages
 from functions.aws.delivery import NotHandled
-from functions.together import Served, lifespan_of, served
+from functions.together import Served, databases_of, lifespan_of, served
 
 # What it takes to answer that the time is over, rather than to be cut off.
 _ANSWER_SECONDS = 0.5
+# Of that, what rolling back may take.
+_SETTLE_SECONDS = 0.3
 
 
 class Environment:
@@ -60,6 +63,12 @@ class Environment:
         """
         kind = messages.kind_of(event)
         self._loop.run_until_complete(_thawed())
+        try:
+            return self._answer(kind, event, context)
+        finally:
+            self._loop.run_until_complete(self._settled())
+
+    def _answer(self, kind: messages.Kind, event: Any, context: LambdaContext) -> dict[str, Any] | None:
         if kind == "http":
             return dict(self._http(event, context))
         if kind == "sqs":
@@ -75,6 +84,13 @@ class Environment:
 
     def _deliver(self, arrived: list[messages.Message], context: LambdaContext) -> list[delivery.Outcome]:
         return self._loop.run_until_complete(delivery.deliver_all(self._app, arrived, seconds_left(context)))
+
+    async def _settled(self) -> None:
+        """Roll back what the deadline cut short: frozen, this process would keep the locks of its transactions."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                for database in databases_of(self._app):
+                    await database.settled()
 
     def close(self) -> None:
         """Stop the app. Lambda never asks for it: an environment that is not needed any more is taken away."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from eventing.publisher import Publisher
 from functions.database import Database, DatabaseSettings
+from functions.errors import Unavailable
 
 _AREAS = ("users", "orders", "payments")
 
@@ -19,6 +20,23 @@ class Outboxes:
 
     databases: tuple[Database, ...]
     publisher: Publisher
+
+
+async def in_each(databases: Iterable[Database], work: Callable[[Database], Awaitable[None]]) -> None:
+    """Do this in every database, also where one before it cannot be used: an area's outage is no other's.
+
+    Raises:
+        Unavailable: what went wrong first, once all had their turn.
+    """
+    failed: Unavailable | None = None
+    for each in databases:
+        try:
+            await each.require_migrated()
+            await work(each)
+        except Unavailable as error:
+            failed = failed or error
+    if failed is not None:
+        raise failed
 
 
 @contextlib.asynccontextmanager

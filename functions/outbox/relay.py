@@ -22,10 +22,12 @@ app.opens("outboxes", outboxes.opened)
 async def relay(_: Event, __: Database) -> None:
     """Drain every outbox; several that do so side by side take different rows."""
     opened: outboxes.Outboxes = app.state.outboxes
-    for each in opened.databases:
-        await each.require_migrated()
+
+    async def drain(each: Database) -> None:
         try:
             with translated():
                 await outbox.drain(each.connections, opened.publisher)
         except PublishFailed as error:
             raise Unavailable(f"The Broker takes no events: {error}") from error
+
+    await outboxes.in_each(opened.databases, drain)

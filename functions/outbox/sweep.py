@@ -27,9 +27,11 @@ async def sweep(_: Event, __: Database) -> None:
     """In every area's database."""
     opened: outboxes.Outboxes = app.state.outboxes
     now = datetime.now(UTC)
-    for each in opened.databases:
-        await each.require_migrated()
+
+    async def sweep_one(each: Database) -> None:
         with translated():
             await outbox.sweep(each.connections, now - _EVENTS)
             await inbox.sweep(each.connections, now - _HANDLED)
             await idempotency.sweep(each.connections, _ANSWERS)
+
+    await outboxes.in_each(opened.databases, sweep_one)

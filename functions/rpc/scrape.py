@@ -9,11 +9,22 @@ from eventing.exposition import CONTENT_TYPE
 from functions.metrics import Metrics
 
 _REQUEST = b"GET /metrics HTTP/1."
+_END = b"\r\n\r\n"
 
 
 def is_scrape(data: bytes) -> bool:
     """Whether a connection that begins like this is one; HTTP/2 begins with PRI (RFC 9113, section 3.4)."""
     return data.startswith(_REQUEST)
+
+
+def is_whole(request: bytes) -> bool:
+    """Whether all of its head is there: its last line may be the one that says where it comes from."""
+    return _END in request
+
+
+def too_long() -> bytes:
+    """To a head that has no end."""
+    return _response("431 Request Header Fields Too Large", b"")
 
 
 async def answer(request: bytes, metrics: Metrics) -> bytes:

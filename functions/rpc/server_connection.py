@@ -32,6 +32,7 @@ class ServerConnection(Connection["ServerStream"]):
         super().__init__(server.limits, client_side=False)
         self.running: set[ServerStream] = set()
         self._spoken = False
+        self._scrape: bytes | None = None
         self._server = server
         self._last_taken = frames.LAST_STREAM
         self._leaving = False
@@ -52,10 +53,20 @@ class ServerConnection(Connection["ServerStream"]):
         if not self._spoken:
             self._spoken = True
             if scrape.is_scrape(data):
-                self._server.scraped(self, data)
-                return
-            self.say_hello()
-        super().data_received(data)
+                self._scrape = b""
+            else:
+                self.say_hello()
+        if self._scrape is None:
+            super().data_received(data)
+        elif not scrape.is_whole(self._scrape):
+            self._scrape += data
+            self._scrape_received(self._scrape)
+
+    def _scrape_received(self, head: bytes) -> None:
+        if scrape.is_whole(head):
+            self._server.scraped(self, head)
+        elif len(head) > self.limits.block_bytes_max:
+            self.answer_and_close(scrape.too_long())
 
     def answer_and_close(self, answer: bytes) -> None:
         """Answer what is not HTTP/2."""

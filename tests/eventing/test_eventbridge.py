@@ -89,6 +89,21 @@ def test_only_an_id_says_that_an_event_was_taken(status: int, content: bytes, re
     assert refusal(status, content) == reason
 
 
+def test_what_was_signed_is_not_repeated() -> None:
+    """Where a signature does not fit AWS shows it, with the session's token; a reason goes into log and outbox."""
+    message = (
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access"
+        " Key and signing method. Consult the service documentation for details.\n\nThe Canonical String for this"
+        " request should have been\n'POST\n/\n\nhost:events\nx-amz-security-token:the-session\n"
+    )
+    content = json.dumps({"__type": "InvalidSignatureException", "message": message}).encode()
+
+    told = refusal(403, content)
+    assert told is not None
+    assert told.startswith("403 InvalidSignatureException The request signature we calculated does not match")
+    assert "the-session" not in told
+
+
 @contextmanager
 def endpoint(*answers: tuple[int, bytes]) -> Iterator[tuple[str, list[tuple[dict[str, str], Any]]]]:
     """A server that answers as PutEvents does; its URL, and what came."""

@@ -101,12 +101,26 @@ def test_what_cannot_be_served_says_so_at_once(tmp_path: Path, variables: dict[s
 
 
 def test_a_secret_that_everybody_knows_is_never_ready(tmp_path: Path) -> None:
-    """func-python lets nothing stop its start; the probes say why."""
+    """func-python lets nothing stop its start; the log says why."""
     with serving(tmp_path, PYTHONPATH=str(ROOT), FUNCTION="users-keys", TOKEN_SIGNING_KEY="change-me") as served:
         alive, ready = [wait_until_answered(served, f"/health/{kind}") for kind in ("liveness", "readiness")]
 
     assert (alive.status_code, ready.status_code) == (500, 500)
-    assert alive.text.startswith("start failed: TOKEN_SIGNING_KEY: this is a placeholder")
+    assert alive.text == "start failed: the log says why"
+    assert "TOKEN_SIGNING_KEY: this is a placeholder" in served.log.read_text()
+
+
+def test_callers_do_not_hear_what_is_wrong_with_a_setting(tmp_path: Path) -> None:
+    """Anybody may ask a probe; of a secret not even the log has a part."""
+    cache = {"CACHE_URL": "redis://:winter/2026@127.0.0.1:1/0"}
+    with serving(tmp_path, PYTHONPATH=str(ROOT), FUNCTION="users-keys", **cache) as served:
+        alive, asked = [wait_until_answered(served, path) for path in ("/health/liveness", KEYS)]
+
+    assert (alive.text, asked.status_code) == ("start failed: the log says why", 503)
+    assert asked.json()["detail"] == "This did not start: try again later."
+    log = served.log.read_text()
+    assert "CACHE_URL is no redis://" in log
+    assert "winter" not in log
 
 
 @pytest.fixture

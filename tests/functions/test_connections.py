@@ -11,7 +11,8 @@ import pytest
 
 from functions import connections as module
 from functions.connections import Connections
-from functions.database import DatabaseSettings, connections
+from functions.database import Database, DatabaseSettings, connections
+from functions.errors import Unavailable
 from knative.runtime import child
 from tests.waiting import until
 
@@ -160,3 +161,32 @@ async def test_cancelling_anybody_at_any_moment_loses_no_connection(make: MakeCo
     await until(lambda: pool.is_whole)
     async with pool.acquire(), pool.acquire(), pool.acquire():
         assert not pool._idle
+
+
+async def test_a_session_that_ends_under_a_statement_may_pass(database_url: Callable[[str], str]) -> None:
+    """Also in the turn in which the server's last word has come, and the end of its connection has not."""
+    url = database_url("orders")
+    database = Database(DatabaseSettings(url, pool_max=1))
+    await database.open()
+    keeper = await asyncpg.connect(url)
+    told: list[Exception] = []
+
+    async def ask() -> None:
+        while len(told) < 100:
+            try:
+                await database.fetch("SELECT 1")
+            except Exception as error:  # noqa: BLE001 - which ones come is the question.
+                told.append(error)
+
+    end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'wake' AND datname = $1"
+    name = await keeper.fetchval("SELECT current_database()")
+    try:
+        asking = asyncio.create_task(ask())
+        while not asking.done():
+            await keeper.fetch(end, name)
+        await asking
+    finally:
+        await keeper.close()
+        await database.close()
+
+    assert {type(one) for one in told} == {Unavailable}

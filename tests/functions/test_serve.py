@@ -169,5 +169,5 @@ async def test_a_function_that_cannot_start_says_why_in_its_last_line(start: Sta
     last = json.loads(output.decode().splitlines()[-1])
 
     assert last["event"] == "start_failed"
-    assert last["reason"].startswith("ValueError: CACHE_URL: Redis URL must")
+    assert last["reason"].startswith("ValueError: CACHE_URL is no redis://")
     assert process.returncode != 0

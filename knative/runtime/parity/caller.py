@@ -6,28 +6,33 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import urlencode
 
 import httpx
 
+from eventing import strictjson
 from knative.runtime.parity.normal import Seen
 from knative.runtime.parity.scenario import Step
 from knative.runtime.parity.target import Target, sentence
 
 # What is asked for later than that is not waited for.
 _WAIT_SECONDS_MAX = 60.0
+# Far beyond the longest page of a list. Whoever sends more is not Wake, and would fill the memory.
+_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 _BUSY = frozenset({429, 503})
+_DEPTH_MAX = 64
+Answer: TypeAlias = "tuple[int, httpx.Headers, bytes]"
 
 
-@dataclass(frozen=True)
 class NoAnswer(Exception):
     """None came; why, in one sentence."""
 
-    why: str
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class Caller:
@@ -61,13 +66,13 @@ class Caller:
         headers, content = _content(step)
         if token:
             headers["authorization"] = f"Bearer {token}"
-        answer = await self._sent(step.method, step.path, headers, content)
-        if answer.status_code in _BUSY and (seconds := _seconds(answer.headers.get("retry-after", ""))) is not None:
+        status, told, body = await self._sent(step.method, step.path, headers, content)
+        if status in _BUSY and (seconds := _seconds(told.get("retry-after", ""))) is not None:
             await asyncio.sleep(seconds)
-            answer = await self._sent(step.method, step.path, headers, content)
-        return Seen(step, answer.status_code, dict(answer.headers), _parsed(answer))
+            status, told, body = await self._sent(step.method, step.path, headers, content)
+        return Seen(step, status, dict(told), _parsed(told, body))
 
-    async def _sent(self, method: str, path: str, headers: Mapping[str, str], content: bytes | None) -> httpx.Response:
+    async def _sent(self, method: str, path: str, headers: Mapping[str, str], content: bytes | None) -> Answer:
         target = self.target
         host = {"host": target.host_header} if target.host_header else {}
         # A page's link to the next one may have the host or the prefix in it already.
@@ -75,14 +80,19 @@ class Caller:
         if not path.startswith("/"):
             raise NoAnswer(f"{path} is no path of this API: nothing is sent there")
         try:
-            return await self._http.request(
-                method,
-                target.url + path,
-                headers={"accept-encoding": "identity", **target.headers, **host, **headers},
-                content=content,
-                extensions={"sni_hostname": target.name} if target.is_tls else None,
-            )
-        except (httpx.TransportError, httpx.DecodingError) as error:
+            # httpx counts each piece of an answer anew: one that drips would never be over.
+            async with (
+                asyncio.timeout(target.timeout),
+                self._http.stream(
+                    method,
+                    target.url + path,
+                    headers={"accept-encoding": "identity", **target.headers, **host, **headers},
+                    content=content,
+                    extensions={"sni_hostname": target.name} if target.is_tls else None,
+                ) as answer,
+            ):
+                return answer.status_code, answer.headers, await _read(answer)
+        except (httpx.TransportError, httpx.DecodingError, TimeoutError) as error:
             raise NoAnswer(sentence(error, target)) from error
         except httpx.InvalidURL as error:
             raise NoAnswer(f"{path} is no path: {error}") from error
@@ -100,23 +110,32 @@ def _content(step: Step) -> tuple[dict[str, str], bytes | None]:
     return headers, None if step.body is None else step.body.encode()
 
 
-def _parsed(answer: httpx.Response) -> Any:
-    """JSON where it says that it is; else the text."""
-    if "json" in answer.headers.get("content-type", "") and answer.content:
+async def _read(answer: httpx.Response) -> bytes:
+    content = bytearray()
+    async for piece in answer.aiter_bytes():
+        content += piece
+        if len(content) > _ANSWER_BYTES_MAX:
+            raise NoAnswer(f"{answer.request.url.host} answers with more than {_ANSWER_BYTES_MAX} bytes: it is no Wake")
+    return bytes(content)
+
+
+def _parsed(headers: httpx.Headers, content: bytes) -> Any:
+    """JSON where it says that it is, and is; else the text."""
+    if "json" in headers.get("content-type", "") and content:
         try:
-            return answer.json()
-        except ValueError:
+            return strictjson.parse(content, depth_max=_DEPTH_MAX)
+        except strictjson.InvalidJson:
             pass
-    return answer.content.decode(errors="replace")
+    return content.decode(errors="replace")
 
 
 def _seconds(retry_after: str) -> float | None:
     """How long Retry-After (RFC 9110, section 10.2.3) asks to wait; None where it does not say, or too long."""
-    if retry_after.isdigit():
+    if retry_after.isascii() and retry_after.isdigit():
         seconds = float(retry_after)
     else:
         try:
             seconds = max(0.0, parsedate_to_datetime(retry_after).timestamp() - time.time())
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
     return seconds if seconds <= _WAIT_SECONDS_MAX else None

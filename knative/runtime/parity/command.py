@@ -16,6 +16,7 @@ from knative.runtime.parity import grpc, record
 from knative.runtime.parity.difference import differences
 from knative.runtime.parity.installation import Installation, Wishes, all_of, opened
 from knative.runtime.parity.normal import Told
+from knative.runtime.parity.printable import printable
 from knative.runtime.parity.probes import is_admin, is_wake
 from knative.runtime.parity.record import NotARecord
 from knative.runtime.parity.report import Report, Result
@@ -49,7 +50,7 @@ def parity(options: argparse.Namespace, state: State, root: Path) -> int:
 
 
 def _unusable(why: str) -> int:
-    print(f"wake: {why}", file=sys.stderr)
+    print(f"wake: {printable(why)}", file=sys.stderr)
     return 2
 
 

@@ -14,7 +14,7 @@ from knative.runtime.parity.target import Target, Unusable
 _KEYS = Step("probe", "GET /.well-known/jwks.json")
 _LETTERS = Step("probe", "GET /deadletters/?limit=1")
 _WEBHOOK = Step("probe", "POST /payments/webhooks/simulator", json={})
-_TITLE = re.compile(r"<title[^>]*>\s*(.*?)\s*</title", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title(?: [^<>]{0,200})?>([^<]{0,200})</title", re.IGNORECASE)
 
 
 async def is_wake(caller: Caller) -> None:
@@ -39,7 +39,7 @@ def _stranger(seen: Seen, target: Target) -> str:
             f"sends elsewhere ({seen.status}, {seen.headers.get('location', '')}), which is not followed: give that URL"
         )
     if "html" in seen.headers.get("content-type", ""):
-        title = found[1] if (found := _TITLE.search(str(seen.body))) else "no title"
+        title = found[1].strip() if (found := _TITLE.search(str(seen.body))) else "no title"
         return (
             f"answers {seen.status} with a page for people ({title}): does a login stand before it? --header-file FILE"
         )

@@ -47,6 +47,7 @@ def write(file: Path, told: Mapping[str, Sequence[Told]]) -> None:
         "scenarios": {name: [asdict(one) for one in answers] for name, answers in told.items()},
     }
     try:
-        file.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        # Half of a surrogate pair is no UTF-8; its escape is JSON as well.
+        file.write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n", errors="backslashreplace")
     except OSError as error:
         raise NotARecord(f"{file}: {error.strerror}") from error

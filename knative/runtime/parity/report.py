@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from knative.runtime.parity.difference import Difference, as_json, lines
 from knative.runtime.parity.installation import Installation
 from knative.runtime.parity.normal import Told
+from knative.runtime.parity.printable import printable
 from knative.runtime.parity.scenario import Scenario
 from knative.runtime.parity.target import Target
 
@@ -53,10 +54,13 @@ class Report:
         if len(self.results) == 1:
             print(f"{self.targets[0].url}, {self._measure}:\n")
         word = "recorded" if self.options.record and not result.left_out else result.word
-        rest = result.left_out or f"{len(result.told):>2} steps {result.seconds:6.1f} s   {result.scenario.about}"
+        rest = (
+            printable(result.left_out)
+            or f"{len(result.told):>2} steps {result.seconds:6.1f} s   {result.scenario.about}"
+        )
         print(f"{word:<10}{result.name:<18}{rest}", flush=True)
         for line in lines(result.differences):
-            print(line, flush=True)
+            print(printable(line), flush=True)
 
     @property
     def _measure(self) -> str:

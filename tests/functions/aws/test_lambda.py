@@ -168,6 +168,28 @@ def test_nothing_works_on_when_the_time_is_over(place: Lambda) -> None:
     assert (code, problem["title"]) == (504, "Gateway Timeout")
 
 
+def test_a_transaction_that_the_time_cut_short_keeps_no_lock(place: Lambda, confirm: Lambda, orders_url: str) -> None:
+    """After its answer an environment is frozen; whoever comes next for the same order finds it free."""
+    order_id = placed(place)
+
+    async def behind_somebody() -> tuple[Any, int]:
+        connection = await asyncpg.connect(orders_url)
+        try:
+            async with connection.transaction():
+                await connection.execute("SELECT FROM orders WHERE id = $1 FOR UPDATE", order_id)
+                batch = of_queue(text(captured(order_id)))
+                answer = await asyncio.to_thread(confirm.invoke, batch, seconds=1.5)
+            busy = (
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND application_name = 'wake' AND state <> 'idle'"
+            )
+            return answer, await connection.fetchval(busy)
+        finally:
+            await connection.close()
+
+    assert asyncio.run(behind_somebody()) == ({"batchItemFailures": [{"itemIdentifier": "0"}]}, 0)
+
+
 def test_eventbridge_confirms_an_order(place: Lambda, confirm: Lambda, orders_url: str) -> None:
     """The event in its detail is handled once, however often it comes."""
     order_id = placed(place)

@@ -12,6 +12,7 @@ import pytest
 
 from eventing.event import Event
 from functions.outbox.republish import moment, republish
+from knative.runtime import child
 from tests.functions.conftest import bearer
 from tests.servers import quiet
 
@@ -78,6 +79,18 @@ async def test_while_the_broker_is_away_it_asks_to_be_called_again(serve: Any, m
 
     assert answer.status_code == 503
     assert len(await place.sql("SELECT 1 FROM outbox WHERE published_at IS NULL")) == 3
+
+
+async def test_an_area_that_is_away_holds_no_other_up(serve: Any, sink: list[str]) -> None:
+    """The users' database cannot be reached: what the orders left is published, and the users' is asked for again."""
+    place = await placed(serve)
+    away = {"USERS_DATABASE_URL": f"postgresql://nobody@127.0.0.1:{child.free_port()}/users"}
+    settings = {"K_SINK": os.environ["THE_SINK"], "ORDERS_DATABASE_URL": place.database_url}
+    relay = await serve("outbox.relay", "orders", **settings, **away)
+    answer = await relay.post_event(PING)
+
+    assert answer.status_code == 503
+    assert len(sink) == 3
 
 
 async def test_republish_sends_what_was_published_again(

@@ -238,3 +238,32 @@ async def test_prometheus_reads_the_counters_over_http_1(process: Process) -> No
     assert 'method="GRPC",status="OK"} 1\n' in told.text
     assert 'method="GRPC",status="UNAUTHENTICATED"} 1\n' in told.text
     assert outside.status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status"),
+    [
+        ((b"host: x\r\n", b"\r\n"), b"200 OK"),
+        ((b"a: " + b"x" * 4096 + b"\r\n", b"x-forwarded-for: 192.0.2.1\r\n\r\n"), b"404 Not Found"),
+        ((b"a: ", *[b"x" * 4096] * 17), b"431 Request Header Fields Too Large"),
+    ],
+)
+async def test_a_scrape_that_comes_in_pieces_is_read_to_its_end(
+    process: Process, pieces: tuple[bytes, ...], status: bytes
+) -> None:
+    """A proxy writes long headers in several parts, and that somebody is from outside may stand in the last."""
+    async with Channel(f"http://127.0.0.1:{process.port}") as channel:
+        # It listens by now, and finds the pieces one by one.
+        await HealthStub(channel).Check(HealthCheckRequest())
+    reader, writer = await asyncio.open_connection("127.0.0.1", process.port)
+    try:
+        writer.write(b"GET /metrics HTTP/1.1\r\n")
+        for piece in pieces:
+            await writer.drain()
+            await asyncio.sleep(0.02)
+            writer.write(piece)
+        answer = await asyncio.wait_for(reader.read(), 10)
+    finally:
+        writer.close()
+
+    assert answer.partition(b"\r\n")[0] == b"HTTP/1.1 " + status

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,6 +62,45 @@ def test_somebody_else_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert "answered 502 Bad Gateway: look at what stands between" in stranger(capsys, 502)
     # HTTP allows for numbers that nobody has named.
     assert "answered 530" in stranger(capsys, 530)
+
+
+def test_what_a_stranger_says_moves_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    """A window's title, colours, line ends and marks of direction are shown, not done."""
+    page = "<title>\x1b]0;mine\x07\x9b2J\nsame \u202eekaw</title>".encode()
+    told = stranger(capsys, 200, page, content_type="text/html; charset=utf-8")
+
+    assert r"(\x1b]0;mine\x07\x9b2J\nsame \u202eekaw)" in told
+    assert told.rstrip("\n").isprintable()
+
+
+def test_an_answer_that_is_made_to_do_harm(capsys: pytest.CaptureFixture[str]) -> None:
+    """One that is too large or too deep, and a title that takes long to look for; each ends in one sentence."""
+    json = {"content_type": "application/json"}
+    assert "answers with more than 4194304 bytes: it is no Wake" in stranger(capsys, 200, b" " * 5_000_000, **json)
+    assert "but not with keys" in stranger(capsys, 200, b"[" * 200_000, **json)
+    assert "no title" in stranger(capsys, 200, b"<title>" + b" " * 20_000, content_type="text/html")
+    assert "answered 503" in stranger(capsys, 503, retry_after="\xb2")
+
+
+def test_an_answer_that_never_ends_is_not_waited_for(capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte now and then keeps nobody here for longer than --timeout."""
+    ended = threading.Event()
+
+    def drip() -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as connection:
+            connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+            while not ended.wait(0.05):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        try:
+            where = f"http://127.0.0.1:{listening.getsockname()[1]}"
+            assert "within 0.5 s (--timeout)" in said(capsys, where, "--timeout", "0.5")
+        finally:
+            ended.set()
+            dripping.join()
 
 
 @pytest.mark.parametrize(
