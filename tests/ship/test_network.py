@@ -21,6 +21,7 @@ KOURIER = Pod({"app": "3scale-kourier-gateway"}, "kourier-system")
 ACTIVATOR = Pod({"app": "activator"}, "knative-serving")
 INGRESS = Pod({"eventing.knative.dev/brokerRole": "ingress"}, "knative-eventing")
 STRANGER = Pod({"app": "anything"}, "elsewhere")
+PROMETHEUS = Pod({"app.kubernetes.io/name": "prometheus"}, "monitoring")
 INTERNET, METADATA, PRIVATE = Outside("8.8.8.8"), Outside("169.254.169.254"), Outside("10.1.2.3")
 
 
@@ -140,7 +141,8 @@ def test_every_function_is_reached_by_what_brings_requests_and_by_nobody_else(ov
     for name in known():
         pod = here.pod(name)
         assert all(here.reaches(one, pod, port) for one, port in callers(overlay)), name
-        assert here.reaches(Pod({}, "monitoring"), pod, 8080)
+        assert here.reaches(PROMETHEUS, pod, 8080)
+        assert not here.reaches(Pod({}, "monitoring"), pod, 8080)
         assert not any(here.reaches(STRANGER, pod, port) for port in (8012, 8013, 8080, 9090))
         assert not here.reaches(here.pod("users-keys"), pod, 8080)
         assert not here.reaches(here.pod("users-keys"), pod, 8012)
@@ -168,12 +170,12 @@ def test_rabbitmqs_own_pods_work_in_this_namespace() -> None:
 @BOTH
 def test_what_may_run_beside_the_functions_is_let_through(overlay: str) -> None:
     """A Collector, where there is one; and Prometheus to its figures."""
-    collector, prometheus = Pod({"app.kubernetes.io/name": "collector"}), Pod({}, "monitoring")
+    collector = Pod({"app.kubernetes.io/name": "collector"})
     reaches = world(overlay).reaches
 
     assert reaches(ACTIVATOR, collector, 4317)
     assert reaches(collector, PRIVATE, 9200)
-    assert reaches(prometheus, collector, 8889)
+    assert reaches(PROMETHEUS, collector, 8889)
     assert not reaches(STRANGER, collector, 4317)
     assert not reaches(collector, PRIVATE, 5432)
 
@@ -187,5 +189,5 @@ def test_the_gateway_is_everybodys() -> None:
     assert world(PLAIN).reaches(STRANGER, gateway, 8080)
     assert world(PLAIN).reaches(gateway, world(PLAIN).pod("orders-place"), 8080)
     assert world(PLAIN).reaches(broker, PRIVATE, 4222)
-    assert world(PLAIN).reaches(Pod({}, "monitoring"), broker, 8080)
+    assert world(PLAIN).reaches(PROMETHEUS, broker, 8080)
     assert not world(PLAIN).reaches(STRANGER, broker, 8080)
