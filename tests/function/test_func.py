@@ -82,7 +82,7 @@ def test_events_are_served_at_a_path_for_each_function(tmp_path: Path, settings:
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [
-        ({"FUNCTION": "orders-plcae"}, "there is no function 'orders-plcae'; there are deadletters-discard, "),
+        ({"FUNCTION": "orders-plcae"}, "there is no function 'orders-plcae'; there are "),
         ({"FUNCTION": "users-rpc"}, "users-rpc answers gRPC"),
         ({}, "not set: DEADLETTERS_DATABASE_URL, ORDERS_DATABASE_URL, PAYMENTS_DATABASE_URL, USERS_DATABASE_URL;"),
         (
