@@ -47,7 +47,7 @@ $(TOOLS)/.installed: requirements-checkov.txt $(wildcard tests/checks/npm/*) tes
 	@command -v npm >/dev/null || { echo "the overlays' checks need npm: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"; exit 1; }
 	@echo "Installing checkov and Knative's types into $(TOOLS)/ …"
 	@mkdir -p $(TOOLS)/npm
-	@$(PYTHON) -m venv $(TOOLS)/checkov
+	@$(PYTHON) -m venv --clear $(TOOLS)/checkov
 	@$(TOOLS)/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-checkov.txt
 	@cp tests/checks/npm/* tests/checks/npm/.npmrc $(TOOLS)/npm/
 	@cd $(TOOLS)/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -84,8 +84,8 @@ AWS_TOOLS := $(VENV)/aws-tools
 aws-check: setup $(AWS_TOOLS)/.installed ## the Lambda template through cfn-lint, an order through EventBridge and SQS (moto)
 	@AWS_TOOLS=$(AWS_TOOLS) $(BIN)/python -m pytest tests/functions/aws/on_aws.py
 
-$(AWS_TOOLS)/.installed: requirements-aws.txt
-	@$(PYTHON) -m venv $(AWS_TOOLS)
+$(AWS_TOOLS)/.installed: requirements-aws.txt | $(STAMP)
+	@$(PYTHON) -m venv --clear $(AWS_TOOLS)
 	@$(AWS_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-aws.txt
 	@touch $@
 
