@@ -94,8 +94,9 @@ LAMBDA_MACHINE ?= aarch64
 LAMBDA_PYTHON ?= 3.13
 LAMBDA_FOLDER ?= .wake/lambda
 
+# setuptools packs what build/ still has of an earlier time, also what was deleted since.
 lambda: setup ## what the Lambda functions run, into .wake/lambda/: then `sam deploy`
-	@rm -rf $(LAMBDA_FOLDER)
+	@rm -rf $(LAMBDA_FOLDER) build/lib build/bdist.*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt \
 	  --target $(LAMBDA_FOLDER) --only-binary :all: --python-version $(LAMBDA_PYTHON) --implementation cp \
 	  --platform manylinux_2_28_$(LAMBDA_MACHINE) --platform manylinux_2_17_$(LAMBDA_MACHINE) --platform manylinux2014_$(LAMBDA_MACHINE)
@@ -132,7 +133,7 @@ lock: ## resolve the requirements again and write their hashes
 	echo "checkov>=3.3" | $(LOCK) - --output-file requirements-checkov.txt
 	cd tests/checks/npm && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
-clean: ## remove what was installed and what was run (.venv/, .checks/ and .wake/)
+clean: ## remove what was installed and what was run (.venv/, .checks/, build/ and .wake/)
 	@if [ -x $(BIN)/wake ]; then $(BIN)/wake down --quiet || true; fi
-	rm -rf $(VENV) $(TOOLS) .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(TOOLS) build .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
