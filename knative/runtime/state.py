@@ -81,7 +81,7 @@ class State:
         return path
 
     def socket(self, name: str) -> Path:
-        """A path for a Unix socket: in the state folder, or in a private temporary one, until `close`, where that path is too long."""
+        """A path for a Unix socket: in the state folder or, if that is too long, in a temporary one until `close`."""
         path = self.run / name
         if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
             self._elsewhere.append(Path(tempfile.mkdtemp(prefix="wake-")))
