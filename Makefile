@@ -47,7 +47,7 @@ $(TOOLS)/.installed: requirements-checkov.txt $(wildcard tests/checks/npm/*) tes
 	@command -v npm >/dev/null || { echo "the overlays' checks need npm: install Node.js 18 or newer (on Debian: apt-get install nodejs npm)"; exit 1; }
 	@echo "Installing checkov and Knative's types into $(TOOLS)/ …"
 	@mkdir -p $(TOOLS)/npm
-	@$(PYTHON) -m venv $(TOOLS)/checkov
+	@$(PYTHON) -m venv --clear $(TOOLS)/checkov
 	@$(TOOLS)/checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-checkov.txt
 	@cp tests/checks/npm/* tests/checks/npm/.npmrc $(TOOLS)/npm/
 	@cd $(TOOLS)/npm && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
@@ -84,8 +84,8 @@ AWS_TOOLS := $(VENV)/aws-tools
 aws-check: setup $(AWS_TOOLS)/.installed ## the Lambda template through cfn-lint, an order through EventBridge and SQS (moto)
 	@AWS_TOOLS=$(AWS_TOOLS) $(BIN)/python -m pytest tests/functions/aws/on_aws.py
 
-$(AWS_TOOLS)/.installed: requirements-aws.txt
-	@$(PYTHON) -m venv $(AWS_TOOLS)
+$(AWS_TOOLS)/.installed: requirements-aws.txt | $(STAMP)
+	@$(PYTHON) -m venv --clear $(AWS_TOOLS)
 	@$(AWS_TOOLS)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-aws.txt
 	@touch $@
 
@@ -94,8 +94,9 @@ LAMBDA_MACHINE ?= aarch64
 LAMBDA_PYTHON ?= 3.13
 LAMBDA_FOLDER ?= .wake/lambda
 
+# setuptools packs what build/ still has of an earlier time, also what was deleted since.
 lambda: setup ## what the Lambda functions run, into .wake/lambda/: then `sam deploy`
-	@rm -rf $(LAMBDA_FOLDER)
+	@rm -rf $(LAMBDA_FOLDER) build/lib build/bdist.*
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.txt \
 	  --target $(LAMBDA_FOLDER) --only-binary :all: --python-version $(LAMBDA_PYTHON) --implementation cp \
 	  --platform manylinux_2_28_$(LAMBDA_MACHINE) --platform manylinux_2_17_$(LAMBDA_MACHINE) --platform manylinux2014_$(LAMBDA_MACHINE)
@@ -132,7 +133,7 @@ lock: ## resolve the requirements again and write their hashes
 	echo "checkov>=3.3" | $(LOCK) - --output-file requirements-checkov.txt
 	cd tests/checks/npm && npm install --package-lock-only --ignore-scripts --no-audit --no-fund
 
-clean: ## remove what was installed and what was run (.venv/, .checks/ and .wake/)
+clean: ## remove what was installed and what was run (.venv/, .checks/, build/ and .wake/)
 	@if [ -x $(BIN)/wake ]; then $(BIN)/wake down --quiet || true; fi
-	rm -rf $(VENV) $(TOOLS) .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(TOOLS) build .wake .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

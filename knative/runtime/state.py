@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import signal
 import tempfile
 import time
@@ -33,6 +34,7 @@ class State:
         self.journal = self.folder / "events.jsonl"
         self.secrets = self.folder / "secrets.json"
         self._lock: TextIO | None = None
+        self._elsewhere: list[Path] = []
 
     def open(self) -> bool:
         """Create what is missing and take the lock; answers whether the last runtime here ended without stopping.
@@ -63,6 +65,9 @@ class State:
     def close(self) -> None:
         """Say that nothing runs here, and give the lock back."""
         self.status_file.unlink(missing_ok=True)
+        for folder in self._elsewhere:
+            shutil.rmtree(folder, ignore_errors=True)
+        self._elsewhere.clear()
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -76,10 +81,11 @@ class State:
         return path
 
     def socket(self, name: str) -> Path:
-        """A path for a Unix socket: in the state folder, or in a private temporary one where that path is too long."""
+        """A path for a Unix socket: in the state folder or, if that is too long, in a temporary one until `close`."""
         path = self.run / name
         if len(os.fsencode(path)) > _SOCKET_PATH_BYTES_MAX:
-            path = Path(tempfile.mkdtemp(prefix="wake-")) / name
+            self._elsewhere.append(Path(tempfile.mkdtemp(prefix="wake-")))
+            path = self._elsewhere[-1] / name
         return path
 
     def write_status(self, status: Mapping[str, Any]) -> None:

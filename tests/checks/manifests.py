@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ def problems() -> Iterator[str]:
     except ManifestErrors as errors:
         yield from map(str, errors.errors)
         return
-    yield from (f"{file} is in no kustomization.yaml" for file in platform.unlisted)
+    yield from (f"{os.path.relpath(file, ROOT)} is in no kustomization.yaml" for file in platform.unlisted)
     yield from _operations(platform)
     yield from _private(platform)
     yield from _migrations(platform)

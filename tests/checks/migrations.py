@@ -25,6 +25,7 @@ _INDEXES = re.compile(
     re.IGNORECASE,
 )
 _CONTRACTS = re.compile(r"^-- contract: \S", re.MULTILINE)
+_QUEUES = "everybody queues behind it while it waits: SET LOCAL lock_timeout = '5s' first"
 # What, where it stands in a statement about a table that is in use, is wrong; and why.
 _WRONG: tuple[tuple[str, str], ...] = (
     (
@@ -53,6 +54,21 @@ _WRONG: tuple[tuple[str, str], ...] = (
         r"\bADD COLUMN\b[^,]*\bDEFAULT\b[^,]*\b(?:clock_timestamp|gen_random_uuid|random|nextval|uuidv7)\b",
         "a default that is another for each row writes the whole table anew under a lock",
     ),
+    (
+        r"\bADD COLUMN\b[^,]*\b(?:(?:small|big)?serial|IDENTITY|STORED)\b",
+        "it writes the whole table anew under a lock: add a nullable column, and fill it in batches",
+    ),
+)
+# The same, of statements that are not about a table's definition.
+_WRONG_BY_THEMSELVES: tuple[tuple[str, str], ...] = (
+    (
+        r"TRUNCATE\b|LOCK\b|CLUSTER\b|VACUUM\b.*\bFULL\b|REINDEX\b(?!.*\bCONCURRENTLY\b)",
+        "nobody can use the table meanwhile",
+    ),
+    (
+        r"(?:UPDATE|DELETE FROM)\b(?!.*\bWHERE\b)",
+        "it holds every row for as long as it runs: a loop of small ones, after the migration",
+    ),
 )
 
 
@@ -67,7 +83,9 @@ def problems(file: str, text: str) -> Iterator[str]:
     own = {name.lower() for name in _CREATES.findall(up)}
     bounded = re.search(r"\bSET LOCAL lock_timeout\b", up, re.IGNORECASE) is not None
     for statement in statements:
-        for why in _of_statement(_bare(statement), own, contracts=_CONTRACTS.search(up) is not None, bounded=bounded):
+        bare = _bare(statement)
+        defined = _of_statement(bare, own, contracts=_CONTRACTS.search(up) is not None, bounded=bounded)
+        for why in (*_by_itself(bare, bounded=bounded), *defined):
             yield f"{file}: {_first(statement)}: {why}"
         if "concurrently" in statement.lower():
             if "transaction:false" not in match["options"]:
@@ -84,7 +102,7 @@ def _of_statement(statement: str, own: set[str], *, contracts: bool, bounded: bo
             yield "IF NOT EXISTS takes an index for there that a broken-off build has left invalid"
     altered = _ALTERS.search(statement)
     if altered is not None and altered[1].lower() not in own and not bounded and "VALIDATE" not in statement.upper():
-        yield "everybody queues behind it while it waits: SET LOCAL lock_timeout = '5s' first"
+        yield _QUEUES
     if altered is None and not re.match(r"DROP TABLE", statement, re.IGNORECASE):
         return
     if altered is not None and altered[1].lower() in own:
@@ -92,6 +110,14 @@ def _of_statement(statement: str, own: set[str], *, contracts: bool, bounded: bo
     for pattern, why in _WRONG:
         if re.search(pattern, statement, re.IGNORECASE | re.DOTALL) and not (contracts and "contract" in why):
             yield why
+
+
+def _by_itself(statement: str, *, bounded: bool) -> Iterator[str]:
+    for pattern, why in _WRONG_BY_THEMSELVES:
+        if re.match(pattern, statement, re.IGNORECASE | re.DOTALL):
+            yield why
+    if not bounded and re.match(r"DROP INDEX (?!CONCURRENTLY)", statement, re.IGNORECASE):
+        yield _QUEUES
 
 
 def _bare(statement: str) -> str:

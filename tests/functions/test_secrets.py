@@ -29,6 +29,7 @@ ROOT = Path(__file__).parent.parent.parent
         ("ADMIN_PASSWORD", "Admin"),
         ("TOKEN_SIGNING_KEY", '{"d": "change-me"}'),
         ("STRIPE_API_KEY", "change-me"),
+        ("TOKEN_KEYS", "change-me"),
     ],
 )
 def test_a_known_secret_is_refused_by_name(name: str, value: str) -> None:

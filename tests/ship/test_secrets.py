@@ -14,7 +14,7 @@ from tests.ship.built import KNATIVE, KUBERNETES, ROOT, build
 from tests.ship.pods import pod_template
 
 # What comes from a Secret and is none.
-PUBLIC = {"TOKEN_KEYS", "ADMIN_USERNAME"}
+PUBLIC = {"ADMIN_USERNAME"}
 # Our Broker's, which is no function; and Jobs of dbmate alone, whose database's functions refuse the same.
 BROKERS = {"NATS_URL", "RABBITMQ_URL"}
 

@@ -80,10 +80,15 @@ def test_the_status_of_a_dead_process_is_none(tmp_path: Path) -> None:
 
 
 def test_a_socket_s_path_is_short_enough_anywhere(tmp_path: Path) -> None:
-    """In a deep folder the socket goes to a temporary one."""
-    deep = tmp_path / ("d" * 90)
+    """In a deep folder the socket goes to a temporary one, which is not left behind."""
+    state = State(tmp_path / ("d" * 90))
 
-    assert len(str(State(deep).socket("envoy.sock"))) <= 103
+    path = state.socket("envoy.sock")
+    there = path.parent.is_dir()
+    state.close()
+
+    assert len(str(path)) <= 103
+    assert (there, path.parent.exists()) == (True, False)
 
 
 def test_files_are_for_their_owner_only(tmp_path: Path) -> None:
