@@ -356,7 +356,7 @@ async def test_a_cache_that_hangs_holds_nobody_up(
 
 async def test_a_wrong_url_is_a_mistake_that_is_told(cache_server: CacheServer) -> None:
     """At the start, and not by a cache that is never there."""
-    with pytest.raises(ValueError, match="scheme"):
+    with pytest.raises(ValueError, match="CACHE_URL is no redis:"):
         Cache(CacheSettings("http://127.0.0.1"))
 
 
